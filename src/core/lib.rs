@@ -1,0 +1,35 @@
+//! The state machine: who lives, how often each beats, what silence means, what recovery does.
+//!
+//! Nothing here reads a clock, draws a random number or touches the world. Time comes in as an
+//! argument, effects go out as data through [`Effects`], and a policy's opinion comes in as a
+//! [`Verdict`]. The same machine runs in the gateway, in the simulator and in replay; the same
+//! inputs give the same bytes.
+//!
+//! ```text
+//! handle_heartbeat(now) → observation → (a policy, elsewhere) → verdict → decide(now) → decision
+//! handle_deadlines(now) → events, incidents, actions
+//! handle_plan / handle_outcome / handle_command → events, actions
+//! ```
+//!
+//! This room may touch `wire`. It is `no_std` + alloc and never iterates over a hash map.
+#![no_std]
+
+extern crate alloc;
+
+mod agent;
+pub mod builtin;
+pub mod cadence;
+mod class;
+mod effects;
+mod incident;
+mod machine;
+mod observation;
+mod time;
+
+pub use agent::{AgentKey, Beat, PartitionHasher, Slot, TenantId};
+pub use class::{Class, ClassId, Classes};
+pub use effects::{Action, ActionId, Effects, Event, EventKind};
+pub use incident::{ActionOutcome, Incident, IncidentKind, Plan, Rung};
+pub use machine::{AgentInfo, Census, Config, Decision, Handled, Machine, Refusal, Stamp, Ticket};
+pub use observation::{Observation, Signals, Verdict, VerdictSource};
+pub use time::Millis;

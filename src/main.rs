@@ -1,0 +1,2 @@
+//! Pulsegate.
+fn main() {}

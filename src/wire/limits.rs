@@ -1,0 +1,49 @@
+//! Every maximum of the wire, in one place.
+//!
+//! Source of all of them, where nothing else is said: chosen, as sizes that the largest honest
+//! agent stays well below.
+
+/// Largest body of a single heartbeat, in bytes.
+pub const HEARTBEAT_BYTES: usize = 16 * 1024;
+/// Largest body of a batch, in bytes.
+pub const BATCH_BYTES: usize = 1024 * 1024;
+/// Most heartbeats in a batch.
+pub const BATCH_ITEMS: usize = 1_000;
+/// Longest agent id, in bytes.
+pub const AGENT_ID_BYTES: usize = 128;
+/// Largest integer on the wire: the largest that every JSON reader keeps exactly (RFC 8259 §6).
+pub const INTEGER: u64 = (1 << 53) - 1;
+/// Most custom metrics in a heartbeat.
+pub const CUSTOM_METRICS: usize = 16;
+/// Longest name of a metric, label, class or capability, in bytes.
+pub const NAME_BYTES: usize = 63;
+/// Most labels of an agent.
+pub const LABELS: usize = 32;
+/// Longest value of a label, in bytes.
+pub const LABEL_VALUE_BYTES: usize = 255;
+/// Most capabilities of an agent.
+pub const CAPABILITIES: usize = 32;
+/// Longest endpoint, in bytes.
+pub const ENDPOINT_BYTES: usize = 255;
+/// Longest path of a probe, in bytes.
+pub const PROBE_PATH_BYTES: usize = 255;
+/// Longest name of a task in progress, in bytes.
+pub const TASK_BYTES: usize = 128;
+/// Most command acknowledgements in a heartbeat.
+pub const COMMAND_ACKS: usize = 16;
+/// Longest id of a command, in bytes.
+pub const COMMAND_ID_BYTES: usize = 64;
+/// Longest detail of a command acknowledgement, in bytes.
+pub const ACK_DETAIL_BYTES: usize = 256;
+/// Most rules for an early heartbeat in a directive.
+pub const EARLY_RULES: usize = 8;
+/// Most commands waiting for one agent; the oldest unanswered one gives way.
+pub const COMMANDS: usize = 8;
+/// Shortest time without progress that may be called a stall, in milliseconds.
+pub const STALL_AFTER_MIN_MS: u64 = 1_000;
+/// Deepest nesting of a JSON body; a heartbeat needs four.
+pub const JSON_DEPTH: usize = 128;
+/// Longest opaque cursor of a listing, in bytes.
+pub const CURSOR_BYTES: usize = 128;
+/// Most agents in one page of a listing.
+pub const PAGE_ITEMS: usize = 1_000;
