@@ -5,6 +5,8 @@ use core::hash::Hasher;
 use pulsegate_wire::{Reason, Status};
 use siphasher::sip::SipHasher13;
 
+use crate::ClassId;
+
 /// Index of an agent in one machine; reused after the agent is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
@@ -71,6 +73,9 @@ pub struct Beat {
     pub reason: Reason,
     /// What the agent reports.
     pub status: Status,
+    /// Class that it names, found with [`Classes::find`](crate::Classes::find) (`normal` when that
+    /// is not known); `None` when it names none: then the class stays.
+    pub class: Option<ClassId>,
     /// Number of the newest directive that it received; 0 for none.
     pub directive_seen: u64,
     /// Pieces of work that wait.

@@ -92,3 +92,35 @@ pub struct Trace {
     /// The guard that had the last word.
     pub bound: Bound,
 }
+
+/// The fleet's floor: the shortest intervals that keep the whole fleet within its budget, from
+/// counts of agents and never from measured load. One for all machines of a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Floor {}
+
+/// What the floor is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FloorReading {
+    /// Floor of a class of weight 1, in milliseconds; 0 for none. For `Machine::set_floor`.
+    pub base_ms: u32,
+    /// Heartbeats that the fleet is expected to send, as a share of the budget: 0 to 1.
+    pub load: f64,
+    /// Some class would need a floor above its cap: the promise and the budget disagree, and what
+    /// does not fit will be shed.
+    pub promise_conflict: bool,
+}
+
+impl Floor {
+    /// Takes how many agents of each class (by [`ClassId`](crate::ClassId)) are expected to beat:
+    /// [`Census::beating`](crate::Census::beating) summed over all machines; about once a second.
+    pub fn update(
+        &mut self,
+        _now: crate::Millis,
+        _beating: &[u32],
+        _classes: &crate::Classes,
+        _budget_per_second: f64,
+        _config: &Config,
+    ) -> FloorReading {
+        unimplemented!()
+    }
+}

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use pulsegate_wire::{Health, State};
+use pulsegate_wire::{AckOutcome, Health, State};
 
 use crate::{ClassId, Incident, IncidentKind, Millis, Slot, Stamp, TenantId};
 
@@ -44,6 +44,10 @@ pub enum EventKind {
         /// State it begins in.
         state: State,
     },
+    /// First heartbeat of an agent that an operator had registered.
+    Heard,
+    /// Registration fields changed.
+    Updated,
     /// A newer incarnation took over.
     Restarted {
         /// The new incarnation.
@@ -105,6 +109,18 @@ pub enum EventKind {
     },
     /// Paused, or resumed, by an operator.
     Paused(bool),
+    /// A command waits for the agent's next directive.
+    CommandQueued {
+        /// Its id.
+        id: String,
+    },
+    /// A command is no longer repeated.
+    CommandEnded {
+        /// Its id.
+        id: String,
+        /// What the agent answered; `None` when it gave way to newer ones, or the agent left.
+        outcome: Option<AckOutcome>,
+    },
     /// An incident was opened.
     IncidentOpened {
         /// Why.

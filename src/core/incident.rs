@@ -73,4 +73,7 @@ pub enum ActionOutcome {
     Unreachable,
     /// No executor of this id is configured.
     Unknown,
+    /// A newer incarnation of the agent took over before the outcome was known. Only the machine
+    /// says this.
+    Superseded,
 }

@@ -28,8 +28,30 @@ pub struct Config {
     pub incident_after: u8,
     /// Healthy for this many heartbeats closes an incident; 3.
     pub success_after: u8,
-    /// Most agents; a registration beyond is refused.
+    /// An agent without work for this long is idle; 5 min.
+    pub idle_after_ms: u32,
+    /// Window of error counts and of the queue's trend; 60 s.
+    pub window_ms: u32,
+    /// Most agents; a registration beyond is refused; 1,048,576.
     pub max_agents: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            classes: Classes::default(),
+            cadence: cadence::Config::default(),
+            budget_per_second: 20_000.0,
+            startup_grace_ms: 120_000,
+            forget_failed_ms: 86_400_000,
+            forget_stopped_ms: 3_600_000,
+            incident_after: 3,
+            success_after: 3,
+            idle_after_ms: 300_000,
+            window_ms: 60_000,
+            max_agents: 1 << 20,
+        }
+    }
 }
 
 /// What a late answer must still match: a newer heartbeat, incarnation or agent makes it stale.
@@ -151,6 +173,17 @@ pub struct Census {
     pub counts: Vec<[[u32; 4]; 5]>,
 }
 
+impl Census {
+    /// Agents of a class that are expected to beat: new, alive and suspect ones.
+    #[must_use]
+    pub fn beating(&self, class: ClassId) -> u32 {
+        let states = [State::New, State::Alive, State::Suspect];
+        self.counts.get(usize::from(class.0)).map_or(0, |by_state| {
+            states.iter().map(|&state| by_state[state as usize].iter().sum::<u32>()).sum()
+        })
+    }
+}
+
 /// The agents of one shard.
 #[derive(Debug)]
 pub struct Machine {
@@ -223,7 +256,13 @@ impl Machine {
     }
 
     /// Takes registration fields of a known agent; says whether anything changed.
-    pub fn handle_registration(&mut self, slot: Slot, registration: Registration) -> bool {
+    pub fn handle_registration(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        registration: Registration,
+        effects: &mut Effects,
+    ) -> bool {
         unimplemented!()
     }
 
@@ -288,6 +327,19 @@ impl Machine {
     /// No deadline passes before this instant.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
+        unimplemented!()
+    }
+
+    /// A second witness (a failed probe) confirms that a suspect or failed agent is gone: recovery
+    /// may act at the fail grace already. The stamp is the one that [`Machine::stamp`] gave when
+    /// the probe began; a heartbeat since then makes it stale.
+    pub fn handle_witness(&mut self, now: Millis, stamp: Stamp, effects: &mut Effects) {
+        unimplemented!()
+    }
+
+    /// What a later answer about the agent as it is now must still match.
+    #[must_use]
+    pub fn stamp(&self, slot: Slot) -> Option<Stamp> {
         unimplemented!()
     }
 
