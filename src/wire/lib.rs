@@ -17,6 +17,8 @@ mod heartbeat;
 mod id;
 pub mod limits;
 mod problem;
+#[cfg(test)]
+mod tests;
 mod validate;
 pub mod view;
 

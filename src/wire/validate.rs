@@ -1,5 +1,6 @@
 //! The rules that a well-formed message must keep before anything acts on it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -10,7 +11,7 @@ use crate::{
     limits,
 };
 
-type Checked = Result<(), Problem>;
+type Checked = Result<(), Box<Problem>>;
 
 impl Heartbeat {
     /// Checks every rule of a heartbeat.
@@ -19,11 +20,11 @@ impl Heartbeat {
     /// A [`Problem`] that names the first field that breaks a rule, and the limit.
     pub fn validate(&self) -> Checked {
         if self.schema > SCHEMA {
-            return Err(Problem {
+            return Err(Box::new(Problem {
                 field: Some("schema".into()),
                 ..Problem::new(Code::SchemaUnsupported, "this gateway speaks schema 1")
                     .with_limit(f64::from(SCHEMA))
-            });
+            }));
         }
         agent_id("agent_id", &self.agent_id)?;
         integer("incarnation", self.incarnation)?;
@@ -72,17 +73,17 @@ impl Metrics {
             value.map_or(Ok(()), |value| integer(field, value))?;
         }
         percent("metrics.cpu_percent", self.cpu_percent)?;
-        if let Some(latency) = self.latency_ms {
-            if !latency.is_finite() || latency < 0.0 {
-                return Err(Problem::on_field("metrics.latency_ms", "must be a number from 0"));
-            }
+        if let Some(latency) = self.latency_ms
+            && (!latency.is_finite() || latency < 0.0)
+        {
+            return refuse("metrics.latency_ms", "must be a number from 0");
         }
         count("metrics.custom", self.custom.len(), limits::CUSTOM_METRICS)?;
         for (key, value) in &self.custom {
             name("metrics.custom", key)?;
             if !value.is_finite() {
                 let field = format!("metrics.custom.{key}");
-                return Err(Problem::on_field(&field, "must be a finite number"));
+                return refuse(&field, "must be a finite number");
             }
         }
         Ok(())
@@ -95,10 +96,11 @@ impl Progress {
         text("progress.task", &self.task, limits::TASK_BYTES)?;
         percent("progress.percent", self.percent)?;
         match self.stall_after_ms {
-            Some(stall) if stall < limits::STALL_AFTER_MIN_MS => {
-                Err(Problem::on_field("progress.stall_after_ms", "must be at least a second")
-                    .with_limit(limits::STALL_AFTER_MIN_MS as f64))
-            }
+            Some(stall) if stall < limits::STALL_AFTER_MIN_MS => over(
+                "progress.stall_after_ms",
+                "must be at least a second",
+                limits::STALL_AFTER_MIN_MS as f64,
+            ),
             Some(stall) => integer("progress.stall_after_ms", stall),
             None => Ok(()),
         }
@@ -108,7 +110,7 @@ impl Progress {
 impl CommandAck {
     fn validate(&self) -> Checked {
         if self.id.is_empty() {
-            return Err(Problem::on_field("command_acks.id", "must not be empty"));
+            return refuse("command_acks.id", "must not be empty");
         }
         text("command_acks.id", &self.id, limits::COMMAND_ID_BYTES)?;
         text("command_acks.detail", &self.detail, limits::ACK_DETAIL_BYTES)
@@ -118,9 +120,7 @@ impl CommandAck {
 impl Probe {
     fn validate(&self) -> Checked {
         if !(1..=65_535).contains(&self.port) {
-            return Err(
-                Problem::on_field("probe.port", "must be from 1 to 65535").with_limit(65_535.0)
-            );
+            return over("probe.port", "must be from 1 to 65535", 65_535.0);
         }
         text("probe.path", &self.path, limits::PROBE_PATH_BYTES)?;
         let path_fits = match ProbeKind::from_number(self.kind) {
@@ -134,10 +134,7 @@ impl Probe {
         if path_fits {
             Ok(())
         } else {
-            Err(Problem::on_field(
-                "probe.path",
-                "must be a path from / for http, and empty for tcp",
-            ))
+            refuse("probe.path", "must be a path from / for http, and empty for tcp")
         }
     }
 }
@@ -153,7 +150,9 @@ fn registration(
     count("labels", labels.len(), limits::LABELS)?;
     for (key, value) in labels {
         name("labels", key)?;
-        text(&format!("labels.{key}"), value, limits::LABEL_VALUE_BYTES)?;
+        text(key, value, limits::LABEL_VALUE_BYTES).map_err(|problem| {
+            Box::new(Problem { field: Some(format!("labels.{key}")), ..*problem })
+        })?;
     }
     endpoint.map_or(Ok(()), |endpoint| text("endpoint", endpoint, limits::ENDPOINT_BYTES))?;
     count("capabilities", capabilities.len(), limits::CAPABILITIES)?;
@@ -162,22 +161,29 @@ fn registration(
 }
 
 fn agent_id(field: &str, text: &str) -> Checked {
-    AgentId::check(text).map_err(|error| {
-        Problem::on_field(field, &format!("{error}")).with_limit(limits::AGENT_ID_BYTES as f64)
-    })
+    AgentId::check(text)
+        .or_else(|error| over(field, &format!("{error}"), limits::AGENT_ID_BYTES as f64))
+}
+
+fn refuse(field: &str, detail: &str) -> Checked {
+    Err(Box::new(Problem::on_field(field, detail)))
+}
+
+fn over(field: &str, detail: &str, limit: f64) -> Checked {
+    Err(Box::new(Problem::on_field(field, detail).with_limit(limit)))
 }
 
 fn integer(field: &str, value: u64) -> Checked {
     if value <= limits::INTEGER {
         return Ok(());
     }
-    Err(Problem::on_field(field, "must be at most 2^53 - 1").with_limit(limits::INTEGER as f64))
+    over(field, "must be at most 2^53 - 1", limits::INTEGER as f64)
 }
 
 fn percent(field: &str, value: Option<f64>) -> Checked {
     match value {
         Some(value) if !(0.0..=100.0).contains(&value) => {
-            Err(Problem::on_field(field, "must be from 0 to 100").with_limit(100.0))
+            over(field, "must be from 0 to 100", 100.0)
         }
         _ => Ok(()),
     }
@@ -187,16 +193,16 @@ fn count(field: &str, len: usize, limit: usize) -> Checked {
     if len <= limit {
         return Ok(());
     }
-    Err(Problem::on_field(field, "has too many entries").with_limit(limit as f64))
+    over(field, "has too many entries", limit as f64)
 }
 
 /// A text for people: bounded, and without control characters, which could forge log lines.
 fn text(field: &str, value: &str, limit: usize) -> Checked {
     if value.len() > limit {
-        return Err(Problem::on_field(field, "is too long").with_limit(limit as f64));
+        return over(field, "is too long", limit as f64);
     }
     if value.chars().any(char::is_control) {
-        return Err(Problem::on_field(field, "must not hold control characters"));
+        return refuse(field, "must not hold control characters");
     }
     Ok(())
 }
@@ -204,11 +210,10 @@ fn text(field: &str, value: &str, limit: usize) -> Checked {
 /// A word for machines: 1 to 63 of letters, digits and `. _ : / -`.
 fn name(field: &str, value: &str) -> Checked {
     if value.is_empty() || value.len() > limits::NAME_BYTES {
-        return Err(Problem::on_field(field, "a name must be 1 to 63 bytes long")
-            .with_limit(limits::NAME_BYTES as f64));
+        return over(field, "a name must be 1 to 63 bytes long", limits::NAME_BYTES as f64);
     }
     if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte)) {
         return Ok(());
     }
-    Err(Problem::on_field(field, "a name may hold only letters, digits and . _ : / -"))
+    refuse(field, "a name may hold only letters, digits and . _ : / -")
 }
