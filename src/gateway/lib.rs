@@ -1,1 +1,15 @@
-//! The shell
+//! The shell: sockets, admission, shards, and everything that the machine's effects reach.
+//!
+//! ```text
+//! transport → admission → shard → policy, core
+//!                           ↓
+//!                recovery, telemetry, config, clock
+//! ```
+//! Rooms import only forwards along these arrows; `api` serves operators beside the way of a
+//! heartbeat, and [`server`] puts everything together.
+
+pub mod admission;
+pub mod clock;
+pub mod server;
+pub mod shard;
+pub mod transport;

@@ -1,0 +1,217 @@
+//! Core time: milliseconds that pass only while this gateway can observe its agents.
+//!
+//! Core time follows the monotonic clock of the machine and stands still in two cases, so that
+//! nobody fails for silence that we could not have heard:
+//! - the whole process did not run for more than [`STALL_MS`]: whoever reads the clock first
+//!   afterwards finds the last stamp too old and takes the gap out;
+//! - somebody holds the clock ([`Clock::hold`]): a transport runtime that does not turn, or
+//!   admission that refuses heartbeats before they can be identified.
+//!
+//! One offset moves every deadline at once; nothing is relinked. This room may touch `core`.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use pulsegate_core::Millis;
+
+/// A gap between two readings that counts as a stall of the whole process, in milliseconds.
+///
+/// Smaller: an ordinary pause of the scheduler would bend time. Larger: a longer stretch of
+/// silence that we could not hear would count against agents; every grace is ten times longer.
+/// Source: DESIGN §2, Time.
+pub const STALL_MS: u64 = 1_000;
+
+/// A monotonic source of milliseconds; tests inject their own.
+pub trait Source: Send + Sync {
+    /// Milliseconds since any fixed instant.
+    fn elapsed_ms(&self) -> u64;
+}
+
+/// Why core time stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Hold {
+    /// A runtime of the transport does not turn: what its sockets hold cannot be heard.
+    Worker = 1,
+    /// Heartbeats are refused before they can be identified.
+    Shedding = 2,
+}
+
+/// Both times, read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Core time.
+    pub now: Millis,
+    /// Milliseconds since the start of this process, stalls and holds included.
+    pub raw_ms: u64,
+}
+
+/// The clock of one gateway. It never goes back.
+pub struct Clock {
+    source: Box<dyn Source>,
+    /// Odd while a change of offset or hold is under way.
+    version: AtomicU64,
+    /// The newest raw reading of anybody.
+    last_ms: AtomicU64,
+    /// What core time lags behind the raw one, in milliseconds.
+    offset_ms: AtomicU64,
+    /// Raw time at which core time was stopped; `u64::MAX` while it runs.
+    stopped_ms: AtomicU64,
+    /// Reasons to stand still, one bit each.
+    holds: AtomicU32,
+    change: Mutex<()>,
+    /// Wall clock, in Unix milliseconds, at raw time zero.
+    wall_ms: AtomicU64,
+}
+
+const RUNNING: u64 = u64::MAX;
+
+struct Monotonic(Instant);
+
+impl Source for Monotonic {
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new(Box::new(Monotonic(Instant::now())))
+    }
+}
+
+impl Clock {
+    /// A clock on this source, at core time zero.
+    #[must_use]
+    pub fn new(source: Box<dyn Source>) -> Self {
+        let raw_ms = source.elapsed_ms();
+        let clock = Self {
+            source,
+            version: AtomicU64::new(0),
+            last_ms: AtomicU64::new(raw_ms),
+            offset_ms: AtomicU64::new(raw_ms),
+            stopped_ms: AtomicU64::new(RUNNING),
+            holds: AtomicU32::new(0),
+            change: Mutex::new(()),
+            wall_ms: AtomicU64::new(0),
+        };
+        clock.set_wall();
+        clock
+    }
+
+    /// Core time.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.read().now
+    }
+
+    /// Core time and raw time.
+    #[must_use]
+    pub fn read(&self) -> Reading {
+        loop {
+            let version = self.version.load(SeqCst);
+            let raw_ms = self.source.elapsed_ms();
+            let last_ms = self.last_ms.load(SeqCst);
+            if raw_ms > last_ms.saturating_add(STALL_MS) {
+                self.take_out_stall();
+                continue;
+            }
+            // Publishing before checking the version again keeps readers in order: whoever takes
+            // out a stall later has seen this reading.
+            if raw_ms > last_ms {
+                self.last_ms.fetch_max(raw_ms, SeqCst);
+            }
+            let offset_ms = self.offset_ms.load(SeqCst);
+            let stopped_ms = self.stopped_ms.load(SeqCst);
+            if version % 2 == 0 && self.version.load(SeqCst) == version {
+                let now = Millis(raw_ms.min(stopped_ms).saturating_sub(offset_ms));
+                return Reading { now, raw_ms };
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Stops core time for this reason; says whether it ran until now.
+    pub fn hold(&self, reason: Hold) -> bool {
+        let at_ms = self.read().raw_ms;
+        self.change(|clock| {
+            let before = clock.holds.fetch_or(reason as u32, SeqCst);
+            if before == 0 {
+                let newest = clock.last_ms.load(SeqCst).max(at_ms);
+                clock.stopped_ms.store(newest, SeqCst);
+            }
+            before == 0
+        })
+    }
+
+    /// Drops this reason; with the last one core time runs on from where it stood, and the time
+    /// that was taken out comes back, in milliseconds.
+    pub fn release(&self, reason: Hold) -> Option<u64> {
+        let _ = self.read();
+        self.change(|clock| {
+            let before = clock.holds.fetch_and(!(reason as u32), SeqCst);
+            if before != reason as u32 {
+                return None;
+            }
+            let stopped_ms = clock.stopped_ms.swap(RUNNING, SeqCst);
+            let gap_ms = clock.last_ms.load(SeqCst).saturating_sub(stopped_ms);
+            clock.offset_ms.fetch_add(gap_ms, SeqCst);
+            Some(gap_ms)
+        })
+    }
+
+    /// Whether core time stands still.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.holds.load(SeqCst) != 0
+    }
+
+    /// All time taken out so far, in milliseconds.
+    #[must_use]
+    pub fn lost_ms(&self) -> u64 {
+        self.offset_ms.load(SeqCst)
+    }
+
+    /// Sets the wall clock anew from the system's; for display only, once a second.
+    pub fn set_wall(&self) {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+        self.wall_ms.store(unix_ms.saturating_sub(self.source.elapsed_ms()), SeqCst);
+    }
+
+    /// Wall clock at a raw time, in Unix milliseconds; for display only.
+    #[must_use]
+    pub fn wall_ms(&self, raw_ms: u64) -> u64 {
+        self.wall_ms.load(SeqCst).saturating_add(raw_ms)
+    }
+
+    fn take_out_stall(&self) {
+        self.change(|clock| {
+            let raw_ms = clock.source.elapsed_ms();
+            let gap_ms = raw_ms.saturating_sub(clock.last_ms.load(SeqCst));
+            if gap_ms > STALL_MS {
+                // While core time is held the whole gap is taken out at the release.
+                if clock.stopped_ms.load(SeqCst) == RUNNING {
+                    clock.offset_ms.fetch_add(gap_ms, SeqCst);
+                }
+                clock.last_ms.fetch_max(raw_ms, SeqCst);
+            }
+        });
+    }
+
+    fn change<R>(&self, act: impl FnOnce(&Self) -> R) -> R {
+        let _one = self.change.lock();
+        self.version.fetch_add(1, SeqCst);
+        let result = act(self);
+        self.version.fetch_add(1, SeqCst);
+        result
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("read", &self.read()).finish_non_exhaustive()
+    }
+}
