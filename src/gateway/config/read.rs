@@ -1,0 +1,321 @@
+//! From a file to a [`Config`]: read every section, then check them against each other.
+
+use std::path::{Path, PathBuf};
+
+use pulsegate_core as core;
+use toml::de::DeTable;
+
+use super::credentials::{Credentials, Digest, Tenants};
+use super::executors::Executor;
+use super::options::{
+    Cadence, ClassOptions, Detection, Directives, Limits, Log, PolicyLimits, Recovery, Server, Tls,
+};
+use super::overrides::Overrides;
+use super::problem::Error;
+use super::section::Section;
+use super::table::{Reader, Table};
+use super::{Certificate, Config, policies};
+
+/// Largest file of a token, in bytes.
+const TOKEN_BYTES: usize = 4_096;
+/// Shortest token, in bytes: a plain digest protects only what cannot be guessed.
+const TOKEN_MIN_BYTES: usize = 16;
+
+/// Reads a configuration from a text.
+pub(super) fn parse(
+    name: &str,
+    text: &str,
+    directory: &Path,
+    overrides: &Overrides,
+) -> Result<Config, Error> {
+    let mut reader = Reader::new(name, text, overrides);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let place = error.span().map_or_else(|| name.to_owned(), |span| reader.place(&span));
+        reader.problem_at(place, "", error.message().replace('\n', ", "));
+    }
+    let config = errors
+        .is_empty()
+        .then(|| read(&mut Table::root(&mut reader, document.get_ref()), directory));
+    match config {
+        Some(config) if reader.is_clean() => Ok(config),
+        _ => Err(Error::new(reader.finish())),
+    }
+}
+
+/// The configuration of an empty file.
+pub(super) fn defaults() -> Config {
+    let overrides = Overrides::default();
+    let mut reader = Reader::new("defaults", "", &overrides);
+    read(&mut Table::root(&mut reader, &DeTable::new()), Path::new("."))
+}
+
+fn read(root: &mut Table<'_, '_>, directory: &Path) -> Config {
+    let server = Server::read(root, Server::default());
+    let tls = root.section("tls", Tls::default());
+    let tls = certificate(root, tls, directory);
+    let mut tenants = Tenants::default();
+    let credentials = read_credentials(root, directory, &mut tenants);
+    let admin_token = server.admin_token_file.as_ref().and_then(|file| {
+        token(&directory.join(file)).map_err(|why| root.problem("admin_token_file", why)).ok()
+    });
+    let cadence: Cadence = root.section("cadence", Cadence::default());
+    let classes = root.within("classes", |table| read_classes(table, &cadence));
+    let is_class = |name: &str| classes.find(name).is_some();
+    let (policies, routes) = policies::read(root, directory, &tenants, &is_class);
+    let (recovery, executors) = root.within("recovery", read_recovery);
+    let config = Config {
+        server,
+        tls,
+        credentials,
+        tenants,
+        admin_token,
+        cadence,
+        detection: root.section("detection", Detection::default()),
+        limits: root.section("limits", Limits::default()),
+        policy_limits: root.section("policy_limits", PolicyLimits::default()),
+        policies,
+        routes,
+        directives: root.section("directives", Directives::default()),
+        recovery,
+        executors,
+        log: root.section("log", Log::default()),
+        classes,
+    };
+    root.refuse_rest();
+    check_listeners(root, &config);
+    check_directives(root, &config);
+    config
+}
+
+fn certificate(root: &mut Table<'_, '_>, tls: Tls, directory: &Path) -> Option<Certificate> {
+    match (tls.cert_file, tls.key_file, tls.development) {
+        (None, None, false) => None,
+        (None, None, true) => Some(Certificate::Development),
+        (Some(cert), Some(key), false) => {
+            let (cert, key) = (directory.join(cert), directory.join(key));
+            readable(root, "tls.cert_file", &cert);
+            readable(root, "tls.key_file", &key);
+            Some(Certificate::Files { cert, key })
+        }
+        (_, _, true) => {
+            root.problem("tls.development", "stands instead of cert_file and key_file, not beside");
+            None
+        }
+        (cert, _, false) => {
+            let missing = if cert.is_none() { "cert_file" } else { "key_file" };
+            root.problem("tls", format!("{missing} is needed as well"));
+            None
+        }
+    }
+}
+
+fn readable(root: &mut Table<'_, '_>, key: &str, path: &Path) {
+    if let Err(error) = std::fs::File::open(path) {
+        root.problem(key, format!("{} cannot be read: {error}", path.display()));
+    }
+}
+
+fn read_credentials(
+    root: &mut Table<'_, '_>,
+    directory: &Path,
+    tenants: &mut Tenants,
+) -> Credentials {
+    let mut credentials = Credentials::default();
+    root.each("credentials", |table| {
+        let tenant = table.value::<String>("tenant");
+        let tenant = tenant.unwrap_or_else(|| Tenants::DEFAULT.to_owned());
+        let file: Option<PathBuf> = table.value("token_file");
+        let hex: Option<String> = table.value("token_sha256");
+        table.refuse_rest();
+        if !is_tenant(&tenant) {
+            table.problem("tenant", "must be 1 to 63 of letters, digits and . _ -");
+            return;
+        }
+        if tenants.find(&tenant).is_none() && tenants.names().len() >= Tenants::MAX {
+            table.problem("tenant", format!("there may be {} tenants", Tenants::MAX));
+            return;
+        }
+        let (key, digest) = match (file, hex) {
+            (Some(file), None) => ("token_file", token(&directory.join(file))),
+            (None, Some(hex)) => (
+                "token_sha256",
+                Digest::from_hex(&hex).ok_or_else(|| "must be 64 hexadecimal digits".to_owned()),
+            ),
+            _ => ("", Err("needs either token_file or token_sha256".to_owned())),
+        };
+        match digest {
+            Ok(digest) => {
+                if !credentials.add(digest, tenants.number(&tenant)) {
+                    table.problem(key, "another credential has the same token");
+                }
+            }
+            Err(why) => table.problem(key, why),
+        }
+    });
+    credentials
+}
+
+fn is_tenant(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=63).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// The digest of the token in a file, without the white space around it.
+fn token(path: &Path) -> Result<Digest, String> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let token = bytes.trim_ascii();
+    if (TOKEN_MIN_BYTES..=TOKEN_BYTES).contains(&token.len()) {
+        return Ok(Digest::of(token));
+    }
+    let range = format!("{TOKEN_MIN_BYTES} to {TOKEN_BYTES} bytes");
+    Err(format!("{} must hold a token of {range}", path.display()))
+}
+
+fn read_classes(table: &mut Table<'_, '_>, cadence: &Cadence) -> core::Classes {
+    let mut classes: Vec<core::Class> =
+        core::Classes::default().iter().map(|(_, class)| class.clone()).collect();
+    let fresh = |name: &str, classes: &[core::Class]| {
+        let normal = classes.iter().find(|class| class.name == "normal");
+        normal.map(|class| core::Class { name: name.to_owned(), ..class.clone() })
+    };
+    let known: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+    for name in known.iter().cloned().chain(table.names()) {
+        let position = classes.iter().position(|class| class.name == name);
+        if position.is_some() && table.was_taken(&name) {
+            continue;
+        }
+        if position.is_none() {
+            classes.extend(fresh(&name, &classes));
+        }
+        let Some(class) = classes.iter_mut().find(|class| class.name == name) else { continue };
+        let base = ClassOptions::of(class);
+        let options = table.within(&name, |table| {
+            let options = ClassOptions::read(table, base);
+            table.refuse_rest();
+            check_class(table, &options, cadence);
+            options
+        });
+        options.apply(class);
+    }
+    if classes.len() > core::Classes::MAX {
+        table.problem("", format!("there may be {} classes", core::Classes::MAX));
+    }
+    core::Classes::new(classes).unwrap_or_default()
+}
+
+impl ClassOptions {
+    /// The options of a class.
+    pub(super) fn of(class: &core::Class) -> Self {
+        Self {
+            interval_ms: class.interval_ms,
+            detect_within_ms: class.detect_within_ms,
+            suspect_grace_ms: class.suspect_grace_ms,
+            fail_grace_ms: class.fail_grace_ms,
+            act_grace_ms: class.act_grace_ms,
+            floor_weight: class.floor_weight,
+        }
+    }
+
+    fn apply(&self, class: &mut core::Class) {
+        class.interval_ms = self.interval_ms;
+        class.detect_within_ms = self.detect_within_ms;
+        class.suspect_grace_ms = self.suspect_grace_ms;
+        class.fail_grace_ms = self.fail_grace_ms;
+        class.act_grace_ms = self.act_grace_ms;
+        class.floor_weight = self.floor_weight;
+    }
+}
+
+fn check_class(table: &mut Table<'_, '_>, class: &ClassOptions, cadence: &Cadence) {
+    let least = class.suspect_grace_ms.saturating_add(cadence.min_ms);
+    if class.detect_within_ms <= least {
+        table.problem(
+            "detect_within_ms",
+            format!("must be larger than suspect_grace_ms and cadence.min_ms together, {least}"),
+        );
+        return;
+    }
+    let cap = class.detect_within_ms - class.suspect_grace_ms;
+    if class.interval_ms > cap.min(cadence.max_ms) || class.interval_ms < cadence.min_ms {
+        table.problem(
+            "interval_ms",
+            format!(
+                "must be from cadence.min_ms, {}, to {}, the smaller of cadence.max_ms and \
+                 detect_within_ms - suspect_grace_ms",
+                cadence.min_ms,
+                cap.min(cadence.max_ms)
+            ),
+        );
+    }
+    if class.fail_grace_ms <= class.suspect_grace_ms {
+        let least = class.suspect_grace_ms;
+        table.problem("fail_grace_ms", format!("must be larger than suspect_grace_ms, {least}"));
+    }
+    if class.act_grace_ms < class.fail_grace_ms {
+        let least = class.fail_grace_ms;
+        table.problem("act_grace_ms", format!("must be at least fail_grace_ms, {least}"));
+    }
+}
+
+fn read_recovery(table: &mut Table<'_, '_>) -> (Recovery, Vec<Executor>) {
+    let recovery = Recovery::read(table, Recovery::default());
+    let given = table.has("executors");
+    let executors = table.within("executors", |table| {
+        let names = table.names();
+        if names.len() > Executor::MAX {
+            table.problem("", format!("there may be {} executors", Executor::MAX));
+        }
+        let mut executors = Vec::new();
+        for name in names.iter().take(Executor::MAX) {
+            if !is_tenant(name) {
+                table.problem(name, "an id must be 1 to 63 of letters, digits and . _ -");
+            }
+            executors.extend(table.within(name, |table| Executor::read(name, table)));
+        }
+        executors
+    });
+    table.refuse_rest();
+    (recovery, if given { executors } else { Executor::defaults() })
+}
+
+fn check_listeners(root: &mut Table<'_, '_>, config: &Config) {
+    let server = &config.server;
+    let outside = !server.listen.ip().is_loopback();
+    if outside && !server.insecure {
+        if config.tls.is_none() {
+            root.problem("listen", "is not on loopback: set tls, or insecure = true");
+        }
+        if config.credentials.is_empty() {
+            root.problem("listen", "is not on loopback: set credentials, or insecure = true");
+        }
+    }
+    match server.admin_listen {
+        Some(admin) if !admin.ip().is_loopback() && server.admin_token_file.is_none() => {
+            root.problem("admin_listen", "is not on loopback: set admin_token_file");
+        }
+        Some(admin) if admin == server.listen && admin.port() != 0 => {
+            root.problem("admin_listen", "must not be the same address as listen");
+        }
+        _ => {}
+    }
+    if config.cadence.min_ms > config.cadence.max_ms {
+        root.problem("cadence.min_ms", "must not be larger than cadence.max_ms");
+    }
+}
+
+fn check_directives(root: &mut Table<'_, '_>, config: &Config) {
+    let directives = &config.directives;
+    if directives.retry_ms.len() > Directives::RETRIES {
+        root.problem("directives.retry_ms", format!("must be at most {}", Directives::RETRIES));
+    }
+    if directives.early_spread_ms > directives.early_min_gap_ms {
+        root.problem("directives.early_spread_ms", "must not be larger than early_min_gap_ms");
+    }
+}
+
+impl Directives {
+    /// Most delays of a retry.
+    pub const RETRIES: usize = 8;
+}
