@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod clock;
+pub mod config;
 pub mod server;
 pub mod shard;
 pub mod transport;

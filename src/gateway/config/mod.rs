@@ -28,7 +28,7 @@ use pulsegate_core as core;
 use pulsegate_policy as policy;
 
 pub use credentials::{Credentials, Digest, Tenants};
-pub use executors::{Executor, ExecutorKind, Program};
+pub use executors::{ExecOptions, Executor, ExecutorKind, ExecutorOptions, Program};
 pub use options::{
     Cadence, ClassOptions, Detection, Directives, Limits, Log, LogFormat, LogLevel, PolicyLimits,
     Recovery, Server, Tls,
@@ -152,6 +152,8 @@ impl Config {
             forget_stopped_ms: self.detection.forget_stopped_ms,
             incident_after: self.recovery.incident_after,
             success_after: self.recovery.success_after,
+            idle_after_ms: self.detection.idle_after_ms,
+            window_ms: self.detection.window_ms,
             max_agents: self.limits.max_agents,
         }
     }

@@ -98,7 +98,7 @@ section! {
 }
 
 section! {
-    /// When agents nobody hears of are given up.
+    /// When agents nobody hears of are given up, and what counts as idle or erring.
     Detection {
         /// An agent that was registered but never heard fails after this.
         startup_grace_ms: u32 = 120_000 => Bounds::ms(1_000, 86_400_000), live,
@@ -109,6 +109,12 @@ section! {
         /// An agent that left gracefully is forgotten after this.
         forget_stopped_ms: u32 = 3_600_000 => Bounds::ms(1_000, 2_592_000_000), live,
             "an hour: longer than a rolling update";
+        /// An agent that reports no work for this long is idle: its interval may be doubled.
+        idle_after_ms: u32 = 300_000 => Bounds::ms(1_000, 86_400_000), live,
+            "five minutes: a pause between two jobs is shorter";
+        /// Window of error counts and of the trend of a queue.
+        window_ms: u32 = 60_000 => Bounds::ms(1_000, 3_600_000), live,
+            "a minute: two beats of a normal agent";
     }
 }
 
@@ -128,7 +134,7 @@ section! {
         unknown_burst: u32 = 10_000 => Bounds::count("heartbeats", 1, 1_000_000), live,
             "a fleet of that size may come back at once after a restart";
         /// Agents that are known at most; a registration beyond is refused.
-        max_agents: u32 = 1_000_000 => Bounds::count("agents", 1, 100_000_000), restart,
+        max_agents: u32 = 1 << 20 => Bounds::count("agents", 1, 100_000_000), restart,
             "at about 1 KiB an agent with everything it reports, a gigabyte";
         /// Connections that are open at most; the listener waits beyond.
         connections: u32 = 65_536 => Bounds::count("connections", 1, 10_000_000), restart,
