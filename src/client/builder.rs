@@ -11,7 +11,7 @@ use crate::Error;
 use crate::agent::{Agent, Carrier};
 use crate::drive::{self, Shared};
 use crate::engine::{Engine, Settings};
-use crate::link::{Link, Target};
+use crate::link::Connection;
 
 /// Longest time that one attempt takes. Source: half of the shortest suspect grace of the default
 /// classes, so that one attempt into nowhere never makes an agent suspect.
@@ -114,7 +114,7 @@ impl Builder {
     /// [`Error`], when what was given cannot be used. Nothing has been sent.
     pub fn start(self) -> Result<Agent, Error> {
         self.check()?;
-        let target = Target::new(&self.url, self.authorities.as_deref(), self.token.as_deref())?;
+        let link = Connection::new(&self.url, self.authorities.as_deref(), self.token.as_deref())?;
         let settings = Settings {
             agent_id: self.agent_id,
             incarnation: self.incarnation.unwrap_or_else(drive::wall_ms),
@@ -123,7 +123,7 @@ impl Builder {
             seed: drive::seed(),
         };
         let shared = Arc::new(Shared::new(|now| Engine::new(now, settings)));
-        let driving = drive::drive(Arc::clone(&shared), Link::new(target));
+        let driving = drive::drive(Arc::clone(&shared), link);
         let carrier = match Handle::try_current() {
             Ok(runtime) => Carrier::task(&runtime, driving),
             Err(_) => Carrier::thread(driving)?,

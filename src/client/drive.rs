@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pulsegate_wire::Directive;
+use http::Method;
+use pulsegate_wire::{Directive, Heartbeat};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::answer::Answer;
 use crate::engine::{Engine, Time, Transmit};
-use crate::link::{Answer, Link, LinkError};
+use crate::link::{Connection, LinkError};
 
 /// What the agent's handle and the loop share.
 pub(crate) struct Shared {
@@ -44,7 +46,7 @@ impl Shared {
 }
 
 /// Drives the engine until it ends.
-pub(crate) async fn drive(shared: Arc<Shared>, mut link: Link) {
+pub(crate) async fn drive(shared: Arc<Shared>, mut link: Connection) {
     loop {
         let (transmit, timeout) = {
             let mut engine = shared.engine();
@@ -64,20 +66,25 @@ pub(crate) async fn drive(shared: Arc<Shared>, mut link: Link) {
     shared.arrived.notify_waiters();
 }
 
-async fn attempt(shared: &Shared, link: &mut Link, transmit: &Transmit) {
-    let exchange = link.exchange(&transmit.heartbeat);
+async fn attempt(shared: &Shared, link: &mut Connection, transmit: &Transmit) {
+    let agent_id = &transmit.heartbeat.agent_id;
+    let exchange = exchange(link, &transmit.heartbeat);
     let result = tokio::time::timeout(transmit.give_up_after, exchange).await;
     let now = shared.now();
     let mut engine = shared.engine();
     match result {
         Ok(Ok(Answer::Directive(directive))) => engine.handle_directive(now, *directive),
         Ok(Ok(Answer::Refusal(refusal))) => engine.handle_refusal(now, refusal),
+        Ok(Ok(Answer::Foreign(status))) => {
+            tracing::debug!(agent_id, status = status.as_u16(), "no gateway answered");
+            engine.handle_failure(now);
+        }
         Ok(Err(error)) => {
-            note_failure(&error, &transmit.heartbeat.agent_id);
+            tracing::debug!(agent_id, %error, "a heartbeat was not answered");
             engine.handle_failure(now);
         }
         Err(_elapsed) => {
-            tracing::debug!(agent_id = transmit.heartbeat.agent_id, "no answer in time");
+            tracing::debug!(agent_id, "a heartbeat was not answered in time");
             engine.handle_failure(now);
         }
     }
@@ -95,8 +102,11 @@ async fn attempt(shared: &Shared, link: &mut Link, transmit: &Transmit) {
     shared.arrived.notify_waiters();
 }
 
-fn note_failure(error: &LinkError, agent_id: &str) {
-    tracing::debug!(%error, agent_id, "a heartbeat was not answered");
+async fn exchange(link: &mut Connection, heartbeat: &Heartbeat) -> Result<Answer, LinkError> {
+    let body =
+        serde_json::to_vec(heartbeat).map_err(|error| LinkError::Request(error.to_string()))?;
+    let response = link.request(Method::POST, "/v1/heartbeats", body.into()).await?;
+    Ok(Answer::read(&response))
 }
 
 async fn wait(shared: &Shared, timeout: Option<Time>) {

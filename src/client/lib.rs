@@ -32,17 +32,20 @@
 //! This room may touch `wire`, tokio and hyper; never `core` or `gateway`.
 
 mod agent;
+mod answer;
 mod builder;
 mod drive;
 mod engine;
 mod error;
 mod link;
 mod random;
+mod target;
 
 pub use agent::Agent;
 pub use builder::Builder;
 pub use engine::{Counts, Ended};
 pub use error::Error;
+pub use link::{Connection, LinkError};
 pub use pulsegate_wire::{
     AckOutcome, Command, CommandKind, Directive, LeaseGrant, Metrics, Progress, Status,
 };
