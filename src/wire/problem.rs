@@ -7,7 +7,10 @@ use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident, $number:literal, $word:literal, $status:literal, $title:literal;)+) => {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident, $number:literal, $word:literal, $status:literal, $title:literal;
+    )+) => {
         /// Every error that a client can meet.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $($(#[$doc])* $variant,)+ }

@@ -346,7 +346,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_read_or_refused_and_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
         let _ = Heartbeat::decode(bytes.as_slice()).map(|heartbeat| heartbeat.validate());
     }
 
@@ -371,7 +373,8 @@ proptest! {
             ..Heartbeat::default()
         };
         prop_assert_eq!(heartbeat.validate(), Ok(()));
-        prop_assert_eq!(&Heartbeat::decode(heartbeat.encode_to_vec().as_slice()).unwrap(), &heartbeat);
+        let bytes = heartbeat.encode_to_vec();
+        prop_assert_eq!(&Heartbeat::decode(bytes.as_slice()).unwrap(), &heartbeat);
         let json = serde_json::to_string(&heartbeat).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Heartbeat>(&json).unwrap(), &heartbeat);
     }
