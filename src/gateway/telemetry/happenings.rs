@@ -1,0 +1,246 @@
+//! One function for each happening: what is counted and what is logged stand side by side.
+
+use std::time::Duration;
+
+use pulsegate_core::{Action, ActionOutcome, Event, EventKind, IncidentKind, Millis};
+use pulsegate_wire::{AckOutcome, Health, State};
+use tracing::{debug, error, info, warn};
+
+use super::catalogue::Id;
+use super::{ACTION_OUTCOMES, TRANSITIONS, Telemetry};
+
+/// What is known of a silence when it is noticed.
+struct Silence {
+    place: usize,
+    last_receipt: Millis,
+    in_force_ms: u32,
+    grace_ms: u32,
+    missed: u32,
+}
+
+impl Telemetry {
+    /// Things happened to agents.
+    pub fn events(&self, events: &[Event]) {
+        for event in events {
+            self.event(event);
+        }
+    }
+
+    /// Something happened to an agent.
+    pub fn event(&self, event: &Event) {
+        self.inner.names.of(event.class, event.tenant, |class, tenant| {
+            self.count(event);
+            log(event, class, tenant);
+        });
+    }
+
+    fn count(&self, event: &Event) {
+        let class = usize::from(event.class.0);
+        let cells = &self.inner.cells;
+        let entered = |to: &str| {
+            let to = TRANSITIONS.iter().position(|word| *word == to).unwrap_or_default();
+            cells.add(Id::Transitions, class * TRANSITIONS.len() + to, 1);
+        };
+        match &event.kind {
+            EventKind::Registered { state } => entered(state.as_str()),
+            EventKind::Heard => entered(State::Alive.as_str()),
+            EventKind::Suspected { last_receipt, in_force_ms, grace_ms, missed } => {
+                entered(State::Suspect.as_str());
+                let (last_receipt, in_force_ms) = (*last_receipt, *in_force_ms);
+                let (grace_ms, missed) = (*grace_ms, *missed);
+                self.silence(
+                    event,
+                    &Silence { place: 0, last_receipt, in_force_ms, grace_ms, missed },
+                );
+            }
+            EventKind::Failed { last_receipt, in_force_ms, grace_ms, missed } => {
+                entered(State::Failed.as_str());
+                let (last_receipt, in_force_ms) = (*last_receipt, *in_force_ms);
+                let (grace_ms, missed) = (*grace_ms, *missed);
+                self.silence(
+                    event,
+                    &Silence { place: 1, last_receipt, in_force_ms, grace_ms, missed },
+                );
+            }
+            EventKind::Recovered { missed, .. } => {
+                entered(State::Alive.as_str());
+                cells.add(Id::Missed, class, u64::from(*missed));
+            }
+            EventKind::Stopped => entered(State::Stopped.as_str()),
+            EventKind::Forgotten { .. } => entered("forgotten"),
+            EventKind::HealthChanged { to, .. } => {
+                cells.add(Id::HealthChanges, class * Health::ALL.len() + *to as usize, 1);
+            }
+            EventKind::CadenceMoved { from_ms, to_ms, turned } => {
+                cells.add(Id::Moves, usize::from(to_ms > from_ms), 1);
+                cells.add(Id::Turns, 0, u64::from(*turned));
+            }
+            _ => self.count_recovery(&event.kind),
+        }
+    }
+
+    fn count_recovery(&self, kind: &EventKind) {
+        let cells = &self.inner.cells;
+        match kind {
+            EventKind::CommandQueued { .. } => cells.add(Id::CommandsQueued, 0, 1),
+            EventKind::CommandEnded { outcome, .. } => {
+                let dropped = AckOutcome::ALL.len();
+                let place = outcome.map_or(dropped, |outcome| outcome as usize);
+                cells.add(Id::CommandsEnded, place, 1);
+            }
+            EventKind::IncidentOpened { kind, .. } => {
+                cells.add(Id::Incidents, usize::from(*kind == IncidentKind::Health), 1);
+            }
+            EventKind::IncidentClosed { recovered, .. } => {
+                cells.add(Id::IncidentsClosed, usize::from(!recovered), 1);
+            }
+            EventKind::ActionStarted { executor, .. } => {
+                cells.add(Id::ActionsStarted, self.inner.names.executor(executor), 1);
+            }
+            EventKind::ActionEnded { executor, outcome, .. } => {
+                let place = self.inner.names.executor(executor) * ACTION_OUTCOMES.len();
+                cells.add(Id::ActionsEnded, place + *outcome as usize, 1);
+            }
+            _ => {}
+        }
+    }
+
+    fn silence(&self, event: &Event, silence: &Silence) {
+        let cells = &self.inner.cells;
+        cells.add(Id::Missed, usize::from(event.class.0), u64::from(silence.missed));
+        let due = silence.last_receipt.plus(silence.in_force_ms.into());
+        let nanos = |ms: u64| ms.saturating_mul(1_000_000);
+        cells.observe(Id::Detection, silence.place, nanos(event.at.since(due)));
+        let deadline = due.plus(silence.grace_ms.into());
+        cells.observe(Id::DetectionLag, silence.place, nanos(event.at.since(deadline)));
+    }
+
+    /// A policy wrote to the log; `index` is that in the set in use.
+    pub fn policy_log(&self, index: u16, policy: &str, level: tracing::Level, message: &str) {
+        self.inner.cells.add(Id::PolicyLogs, self.inner.names.policy(index), 1);
+        match level {
+            tracing::Level::ERROR => error!(policy, message, "a policy says"),
+            tracing::Level::WARN => warn!(policy, message, "a policy says"),
+            tracing::Level::INFO => info!(policy, message, "a policy says"),
+            _ => debug!(policy, message, "a policy says"),
+        }
+    }
+
+    /// A program of recovery ended.
+    pub fn program_ended(
+        &self,
+        action: &Action,
+        outcome: ActionOutcome,
+        exit: &str,
+        took: Duration,
+        output: &str,
+    ) {
+        let Action { id, agent_id, executor, .. } = action;
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let outcome_word = ACTION_OUTCOMES[outcome as usize];
+        if outcome == ActionOutcome::Done {
+            info!(
+                agent_id, executor, action = %id, outcome = outcome_word, exit, took_ms, output,
+                "the program of a recovery action ended"
+            );
+        } else {
+            warn!(
+                agent_id, executor, action = %id, outcome = outcome_word, exit, took_ms, output,
+                "the program of a recovery action did not succeed"
+            );
+        }
+    }
+
+    /// The configuration was read again; `kept` names options that need a restart.
+    pub fn reloaded(&self, kept: &[String]) {
+        self.inner.cells.add(Id::Reloads, 0, 1);
+        if kept.is_empty() {
+            info!("the configuration was reloaded");
+        } else {
+            let kept = kept.join(", ");
+            warn!(kept, "the configuration was reloaded; these options change at a restart");
+        }
+    }
+
+    /// The configuration was read again and refused: the old one stays.
+    pub fn reload_refused(&self, problems: &dyn std::fmt::Display) {
+        self.inner.cells.add(Id::Reloads, 1, 1);
+        error!(%problems, "the configuration was refused; the old one stays");
+    }
+}
+
+fn log(event: &Event, class: &str, tenant: &str) {
+    let agent_id = event.agent_id.as_str();
+    match &event.kind {
+        EventKind::Suspected { missed, in_force_ms, .. } => {
+            info!(agent_id, tenant, class, missed, in_force_ms, "agent is suspect");
+        }
+        EventKind::Failed { missed, in_force_ms, .. } => {
+            warn!(agent_id, tenant, class, missed, in_force_ms, "agent has failed");
+        }
+        EventKind::Recovered { from, silent_ms, missed } => {
+            info!(agent_id, tenant, class, %from, silent_ms, missed, "agent beats again");
+        }
+        EventKind::Registered { state } => {
+            debug!(agent_id, tenant, class, %state, "agent is known");
+        }
+        EventKind::Heard => debug!(agent_id, tenant, class, "agent beats for the first time"),
+        EventKind::Updated => debug!(agent_id, tenant, class, "agent changed its registration"),
+        EventKind::Restarted { incarnation } => {
+            info!(agent_id, tenant, class, incarnation, "agent restarted");
+        }
+        EventKind::Stopped => info!(agent_id, tenant, class, "agent left"),
+        EventKind::Forgotten { from } => {
+            debug!(agent_id, tenant, class, %from, "agent is forgotten");
+        }
+        EventKind::HealthChanged { from, to } => {
+            info!(agent_id, tenant, class, %from, %to, "health of an agent changed");
+        }
+        EventKind::CadenceMoved { from_ms, to_ms, turned } => {
+            debug!(agent_id, tenant, class, from_ms, to_ms, turned, "interval of an agent moved");
+        }
+        EventKind::Paused(paused) => {
+            info!(agent_id, tenant, class, paused, "agent was paused or resumed");
+        }
+        _ => log_recovery(event, class, tenant),
+    }
+}
+
+fn log_recovery(event: &Event, class: &str, tenant: &str) {
+    let agent_id = event.agent_id.as_str();
+    match &event.kind {
+        EventKind::CommandQueued { id } => {
+            info!(agent_id, tenant, class, command = id, "a command waits for an agent");
+        }
+        EventKind::CommandEnded { id, outcome } => {
+            let outcome = outcome.map_or("dropped", AckOutcome::as_str);
+            info!(agent_id, tenant, class, command = id, outcome, "a command ended");
+        }
+        EventKind::IncidentOpened { kind, number } => {
+            let kind = incident_word(*kind);
+            warn!(agent_id, tenant, class, kind, number, "an incident was opened");
+        }
+        EventKind::ActionStarted { action, executor } => {
+            info!(agent_id, tenant, class, %action, executor, "a recovery action was started");
+        }
+        EventKind::ActionEnded { action, executor, outcome } => {
+            let outcome = ACTION_OUTCOMES[*outcome as usize];
+            info!(agent_id, tenant, class, %action, executor, outcome, "a recovery action ended");
+        }
+        EventKind::IncidentClosed { recovered: true, actions, lasted_ms } => {
+            info!(agent_id, tenant, class, actions, lasted_ms, "an incident ended: recovered");
+        }
+        EventKind::IncidentClosed { actions, lasted_ms, .. } => {
+            warn!(agent_id, tenant, class, actions, lasted_ms, "an incident ended unrecovered");
+        }
+        _ => {}
+    }
+}
+
+/// The word of an incident.
+pub(crate) const fn incident_word(kind: IncidentKind) -> &'static str {
+    match kind {
+        IncidentKind::Silence => "silence",
+        IncidentKind::Health => "health",
+    }
+}

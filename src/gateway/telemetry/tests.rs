@@ -1,0 +1,1 @@
+//! Counting, and the scrape against the catalogue.
