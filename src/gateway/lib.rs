@@ -13,4 +13,5 @@ pub mod clock;
 pub mod config;
 pub mod server;
 pub mod shard;
+pub mod telemetry;
 pub mod transport;

@@ -142,7 +142,10 @@ fn read_exec(table: &mut Table<'_, '_>) -> Option<Program> {
     });
     let Some(argv) = argv else {
         if !table.has("argv") {
-            table.problem("argv", "is needed: the program and its arguments, such as [\"/usr/bin/true\"]");
+            table.problem(
+                "argv",
+                "is needed: the program and its arguments, such as [\"/usr/bin/true\"]",
+            );
         }
         return None;
     };

@@ -240,16 +240,17 @@ fn json(value: &toml::de::DeValue<'_>) -> serde_json::Value {
         DeValue::String(text) => text.to_string().into(),
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map_or_else(|_| integer.to_string().into(), serde_json::Value::from),
-        DeValue::Float(float) => float.as_str().parse::<f64>().map_or_else(
-            |_| float.to_string().into(),
-            serde_json::Value::from,
-        ),
+        DeValue::Float(float) => float
+            .as_str()
+            .parse::<f64>()
+            .map_or_else(|_| float.to_string().into(), serde_json::Value::from),
         DeValue::Boolean(value) => (*value).into(),
         DeValue::Datetime(time) => time.to_string().into(),
         DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
         DeValue::Table(entries) => {
             let pairs = entries.iter();
-            let pairs = pairs.map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())));
+            let pairs =
+                pairs.map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())));
             serde_json::Value::Object(pairs.collect())
         }
     }

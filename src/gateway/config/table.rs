@@ -100,11 +100,6 @@ impl<'r, 'd> Table<'r, 'd> {
         Self { reader, path: String::new(), entries: Some(entries), taken: Vec::new() }
     }
 
-    /// Name of the table, empty for the whole file.
-    pub(super) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// Full name of an option of this table.
     pub(super) fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
@@ -184,11 +179,7 @@ impl<'r, 'd> Table<'r, 'd> {
     }
 
     /// Reads a table of this one, absent or not.
-    pub(super) fn within<T>(
-        &mut self,
-        key: &str,
-        read: impl FnOnce(&mut Table<'_, '_>) -> T,
-    ) -> T {
+    pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Table<'_, '_>) -> T) -> T {
         let value = self.take(key);
         let path = self.name(key);
         self.enter(path, value, read)

@@ -104,7 +104,8 @@ fn options<S: Section>(out: &mut String, values: &S, mark: &str, section: &str) 
             let _ = writeln!(out, "#{line}");
         }
         let live = if opt.live { "live" } else { "restart" };
-        let _ = writeln!(out, "# {} · {live} · default because: {}", opt.bounds.describe(), opt.why);
+        let _ =
+            writeln!(out, "# {} · {live} · default because: {}", opt.bounds.describe(), opt.why);
         let _ = match value {
             Some(value) => writeln!(out, "{mark}{} = {value}", opt.key),
             None => {
@@ -123,7 +124,9 @@ fn example(text: &str) -> String {
 }
 
 fn classes(out: &mut String) {
-    out.push_str("\n# The classes of agents. Another `[classes.NAME]` adds one; what it leaves out is\n");
+    out.push_str(
+        "\n# The classes of agents. Another `[classes.NAME]` adds one; what it leaves out is\n",
+    );
     out.push_str("# as for normal. An agent without a class, or with an unknown one, is normal.\n");
     for (index, (_, class)) in pulsegate_core::Classes::default().iter().enumerate() {
         let values = ClassOptions::of(class);

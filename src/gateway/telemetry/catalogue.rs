@@ -5,12 +5,24 @@ use pulsegate_wire::{Code, Health, State};
 
 /// Upper bounds of handling times, in nanoseconds: 10 µs to 1 s.
 const HANDLING: &[u64] = &[
-    10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000,
-    25_000_000, 100_000_000, 1_000_000_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    100_000_000,
+    1_000_000_000,
 ];
 /// Upper bounds of policy calls, in nanoseconds: 100 ns to 10 ms.
-const CALLS: &[u64] =
-    &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 3_000_000, 10_000_000];
+const CALLS: &[u64] = &[
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 3_000_000, 10_000_000,
+];
 /// Upper bounds of intervals, in nanoseconds: 1 s to 5 min, with the defaults of all classes.
 const INTERVALS: &[u64] = &[
     1_000_000_000,

@@ -91,9 +91,8 @@ impl Cells {
     fn with(&self, write: impl FnOnce(&Set, bool)) {
         // While a thread ends its seat may be gone already: the shared set takes the rest.
         let seat = SEAT.try_with(|seat| seat.0).unwrap_or(SEATS);
-        let set = self.sets[seat].get_or_init(|| {
-            (0..OFFSETS[FAMILIES.len()]).map(|_| AtomicU64::new(0)).collect()
-        });
+        let set = self.sets[seat]
+            .get_or_init(|| (0..OFFSETS[FAMILIES.len()]).map(|_| AtomicU64::new(0)).collect());
         write(set, seat < SEATS);
     }
 }
