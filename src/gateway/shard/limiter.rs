@@ -71,11 +71,6 @@ impl Limiter {
         Self { inner: RateLimiter::new(quota.governor(), Slab::default(), Dial::default()) }
     }
 
-    /// Takes another quota; every agent starts with a full one.
-    pub(super) fn set_quota(&mut self, quota: Quota) {
-        *self = Self::new(quota);
-    }
-
     /// Charges one request at `raw_ms`.
     ///
     /// # Errors

@@ -7,47 +7,46 @@
 //!
 //! This room may touch `policy`, `core`, `wire`, `clock` and `telemetry`.
 
+mod batch;
 mod cold;
+mod driver;
+mod heartbeat;
 mod limiter;
 mod operate;
+pub(crate) mod protobuf;
+mod reply;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use pulsegate_core::{
-    Action, AgentKey, Effects, Event, EventKind, Machine, Millis, PartitionHasher, Slot, TenantId,
+    Action, AgentKey, Decision, Effects, Event, EventKind, Machine, Millis, PartitionHasher,
+    Refusal, Slot, Stamp, TenantId,
 };
-use pulsegate_policy::PolicySet;
+use pulsegate_policy::{Assignment, PolicySet};
 use tokio::sync::broadcast;
 
+pub use batch::Item;
 pub use cold::Explained;
+pub use driver::drive;
+pub use heartbeat::{Gate, Refused};
 pub use limiter::Quota;
 pub use operate::{BadCursor, Cursor, Found};
+pub use reply::Reply;
 
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::telemetry::{LimitedSource, ShedReason, Telemetry};
 use cold::Cold;
+use heartbeat::Bench;
 use limiter::Limiter;
 
 /// Events that a slow subscriber may lag behind before it loses the oldest ones.
 ///
 /// Source: chosen; a mass failure of a thousand agents fits with what belongs to it.
 const EVENT_BUFFER: usize = 8_192;
-
-/// What this room takes from the configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How each machine works.
-    pub machine: pulsegate_core::Config,
-    /// What one agent may send.
-    pub agent_quota: Quota,
-    /// Shortest distance between two early heartbeats, in milliseconds.
-    pub early_min_gap_ms: u64,
-    /// Delay that spreads early heartbeats of a fleet, in milliseconds.
-    pub early_spread_ms: u64,
-    /// Delays after which an unanswered heartbeat is repeated, in milliseconds.
-    pub retry_ms: Vec<u64>,
-}
 
 /// Starts an action; the outcome comes back through [`Shards::handle_outcome`].
 pub type StartAction = Box<dyn Fn(Action) + Send + Sync>;
@@ -58,9 +57,28 @@ pub struct Shards {
     hasher: PartitionHasher,
     clock: Arc<Clock>,
     policies: ArcSwap<PolicySet>,
-    settings: ArcSwap<Settings>,
+    config: ArcSwap<Config>,
+    telemetry: Telemetry,
     events: broadcast::Sender<Arc<Event>>,
     start_action: StartAction,
+    /// Agents known, over all shards.
+    known: AtomicU32,
+    /// Load of the fleet, 0 to 1, as the bits of an `f64`.
+    load: AtomicU64,
+}
+
+/// What [`Shards::new`] puts together.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The policies to begin with.
+    pub policies: Arc<PolicySet>,
+    /// Core time.
+    pub clock: Arc<Clock>,
+    /// Where happenings are counted.
+    pub telemetry: Telemetry,
+    /// What starts an action of recovery.
+    pub start_action: StartAction,
 }
 
 /// The agents of some partitions, and what the shell keeps beside them.
@@ -73,30 +91,26 @@ pub(crate) struct Shard {
 impl Shards {
     /// Empty shards, at least one and at most one a partition.
     #[must_use]
-    pub fn new(
-        count: usize,
-        hash_key: [u64; 2],
-        settings: Settings,
-        policies: Arc<PolicySet>,
-        clock: Arc<Clock>,
-        start_action: StartAction,
-    ) -> Self {
+    pub fn new(count: usize, hash_key: [u64; 2], parts: Parts) -> Self {
+        let count = count.clamp(1, PartitionHasher::PARTITIONS);
         let shard = || {
             Mutex::new(Shard {
-                machine: Machine::new(settings.machine.clone()),
-                limiter: Limiter::new(settings.agent_quota),
+                machine: Machine::new(parts.config.core(count as u32)),
+                limiter: Limiter::new(agent_quota(&parts.config)),
                 cold: Vec::new(),
             })
         };
-        let count = count.clamp(1, PartitionHasher::PARTITIONS);
         Self {
             shards: (0..count).map(|_| shard()).collect(),
             hasher: PartitionHasher::new(hash_key),
-            clock,
-            policies: ArcSwap::new(policies),
-            settings: ArcSwap::from_pointee(settings),
+            clock: parts.clock,
+            policies: ArcSwap::new(parts.policies),
+            config: ArcSwap::new(parts.config),
+            telemetry: parts.telemetry,
             events: broadcast::channel(EVENT_BUFFER).0,
-            start_action,
+            start_action: parts.start_action,
+            known: AtomicU32::new(0),
+            load: AtomicU64::new(0),
         }
     }
 
@@ -104,6 +118,12 @@ impl Shards {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.events.subscribe()
+    }
+
+    /// Events that the slowest subscriber has yet to read.
+    #[must_use]
+    pub fn events_queued(&self) -> usize {
+        self.events.len()
     }
 
     /// The policies in use.
@@ -117,14 +137,35 @@ impl Shards {
         self.policies.store(policies);
     }
 
-    /// Takes new settings; intervals above a lowered cap move with the next heartbeat.
-    pub fn reconfigure(&self, settings: Settings) {
+    /// The configuration in use.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Takes a new configuration; intervals above a lowered cap move with the next heartbeat.
+    pub fn reconfigure(&self, config: &Arc<Config>) {
+        let quota = agent_quota(config);
+        let moved = quota != agent_quota(&self.config.load());
         for shard in &self.shards {
             let mut shard = shard.lock();
-            shard.machine.reconfigure(settings.machine.clone());
-            shard.limiter.set_quota(settings.agent_quota);
+            shard.machine.reconfigure(config.core(self.shards.len() as u32));
+            if moved {
+                shard.limiter = Limiter::new(quota);
+            }
         }
-        self.settings.store(Arc::new(settings));
+        self.config.store(config.clone());
+    }
+
+    /// Load of the fleet, 0 to 1 of the budget.
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        f64::from_bits(self.load.load(Relaxed))
+    }
+
+    /// Whether there is no room for another agent.
+    fn is_full(&self) -> bool {
+        self.known.load(Relaxed) >= self.config.load().limits.max_agents
     }
 
     /// The key of an agent.
@@ -141,16 +182,95 @@ impl Shards {
         self.shards[index].lock()
     }
 
-    /// Hands effects to whom they concern; the shard is not locked.
-    fn deliver(&self, index: usize, effects: &mut Effects) {
-        let _ = index;
+    /// Acts on one shard and settles what came of it, under one lock.
+    fn under_lock<R>(
+        &self,
+        index: usize,
+        effects: &mut Effects,
+        act: impl FnOnce(&mut Shard, &mut Effects) -> R,
+    ) -> R {
+        let mut shard = self.lock(index);
+        let before = effects.events.len();
+        let result = act(&mut shard, effects);
+        if effects.events.len() > before {
+            shard.settle(&effects.events[before..], &self.known);
+        }
+        result
+    }
+
+    /// Hands effects to whom they concern; no shard is locked.
+    fn deliver(&self, index: usize, bench: &mut Bench) {
+        if bench.effects.is_empty() {
+            return;
+        }
+        self.plan(index, bench);
+        let effects = &mut bench.effects;
+        self.telemetry.events(&effects.events);
         for event in effects.events.drain(..) {
+            // Nobody may be listening.
             let _ = self.events.send(Arc::new(event));
         }
         for action in effects.actions.drain(..) {
             (self.start_action)(action);
         }
     }
+
+    /// Gets a plan for every incident. A plan opens no further incident, so one pass is enough;
+    /// should a machine ever disagree, what is left waits for the next delivery.
+    fn plan(&self, index: usize, bench: &mut Bench) {
+        let policies = self.policies.load();
+        let mut incidents = std::mem::take(&mut bench.effects.incidents);
+        for (stamp, incident) in incidents.drain(..) {
+            let Some(assignment) = self.assignment_of(index, stamp, &policies) else {
+                continue;
+            };
+            let (plan, call) = bench.worker.propose(&policies, assignment, &incident);
+            if let Some(call) = call {
+                self.telemetry.policy_call(&call);
+            }
+            let now = self.clock.now();
+            self.under_lock(index, &mut bench.effects, |shard, effects| {
+                shard.machine.handle_plan(now, stamp, plan, effects);
+            });
+        }
+        if bench.effects.incidents.is_empty() {
+            bench.effects.incidents = incidents;
+        }
+    }
+
+    /// The policies of the agent of an incident; `None` when it is no longer known.
+    fn assignment_of(
+        &self,
+        index: usize,
+        stamp: Stamp,
+        policies: &PolicySet,
+    ) -> Option<Assignment> {
+        let now = self.clock.now();
+        let mut shard = self.lock(index);
+        let tenant = shard.machine.info(now, stamp.slot)?.tenant;
+        Some(shard.assignment(stamp.slot, policies, tenant, now))
+    }
+
+    fn count(&self, decision: &Decision) {
+        self.telemetry.directive(decision.trace.bound, decision.next_interval_ms);
+    }
+
+    fn count_refusal(&self, refused: &Refused) {
+        match refused {
+            Refused::Limited { unknown: true, .. } => {
+                self.telemetry.limited(LimitedSource::Unknown);
+            }
+            Refused::Limited { unknown: false, .. } => {
+                self.telemetry.limited(LimitedSource::Agent);
+            }
+            Refused::Machine(Refusal::Full) => self.telemetry.shed(ShedReason::Agents),
+            Refused::Machine(_) => {}
+        }
+    }
+}
+
+fn agent_quota(config: &Config) -> Quota {
+    Quota { rate_per_second: config.limits.agent_rate_per_second, burst: config.limits.agent_burst }
 }
 
 impl Shard {
@@ -172,12 +292,41 @@ impl Shard {
     }
 
     /// Drops what belonged to agents that are no longer known, before their slots are reused.
-    fn settle(&mut self, effects: &Effects) {
-        for event in &effects.events {
-            if matches!(event.kind, EventKind::Forgotten { .. }) {
-                *self.cold(event.slot) = Cold::default();
+    fn settle(&mut self, events: &[Event], known: &AtomicU32) {
+        for event in events {
+            match event.kind {
+                EventKind::Registered { .. } => {
+                    known.fetch_add(1, Relaxed);
+                }
+                EventKind::Forgotten { .. } => {
+                    known.fetch_sub(1, Relaxed);
+                    *self.cold(event.slot) = Cold::default();
+                }
+                _ => {}
             }
         }
+    }
+
+    /// The policies of an agent: chosen anew when its registration or the set has changed.
+    fn assignment(
+        &mut self,
+        slot: Slot,
+        policies: &PolicySet,
+        tenant: TenantId,
+        now: Millis,
+    ) -> Assignment {
+        let generation = policies.generation();
+        match self.cold(slot).assigned {
+            Some((known, assignment)) if known == generation => return assignment,
+            _ => {}
+        }
+        let assignment = self.machine.info(now, slot).map_or_else(Assignment::default, |info| {
+            let none = std::collections::BTreeMap::new();
+            let labels = info.registration.map_or(&none, |registration| &registration.labels);
+            policies.assign(tenant, info.class, labels)
+        });
+        self.cold(slot).assigned = Some((generation, assignment));
+        assignment
     }
 
     fn memory(&self) -> (usize, usize) {

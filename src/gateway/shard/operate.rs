@@ -8,6 +8,7 @@ use pulsegate_core::{
 };
 use pulsegate_wire::{Command, Registration};
 
+use super::heartbeat::BENCH;
 use super::{Explained, Shards};
 
 /// Where a listing goes on: opaque to clients, and valid for as long as the process lives.
@@ -133,8 +134,12 @@ impl Shards {
     ) -> Result<bool, Refusal> {
         let key = self.key(tenant, id);
         let now = self.clock.now();
+        let is_full = self.is_full();
         self.act(self.index(&key), |machine, effects| {
             let is_new = machine.find(key).is_none();
+            if is_new && is_full {
+                return Err(Refusal::Full);
+            }
             machine.handle_put(now, key, registration, effects).map(|_| is_new)
         })
     }
@@ -185,15 +190,13 @@ impl Shards {
 
     /// Acts on one machine and delivers what came of it.
     fn act<R>(&self, index: usize, act: impl FnOnce(&mut Machine, &mut Effects) -> R) -> R {
-        let mut effects = Effects::default();
-        let result = {
-            let mut shard = self.lock(index);
-            let result = act(&mut shard.machine, &mut effects);
-            shard.settle(&effects);
+        BENCH.with_borrow_mut(|bench| {
+            let result = self.under_lock(index, &mut bench.effects, |shard, effects| {
+                act(&mut shard.machine, effects)
+            });
+            self.deliver(index, bench);
             result
-        };
-        self.deliver(index, &mut effects);
-        result
+        })
     }
 }
 

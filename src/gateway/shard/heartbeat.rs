@@ -1,0 +1,350 @@
+//! The way of one heartbeat through its shard:
+//!
+//! ```text
+//! hash → lock → find → limiter → handle_heartbeat → registration, acks → unlock
+//!      → policy (this thread's own instances) → lock → decide → unlock → reply
+//! ```
+//! [`Shard::begin`] and [`Shard::finish`] are what happens under the two locks; a batch runs the
+//! same two over many heartbeats at once.
+
+use std::cell::RefCell;
+
+use pulsegate_core::{
+    AgentKey, Beat, Classes, Decision, Effects, Handled, Refusal, Slot, TenantId, Ticket,
+};
+use pulsegate_policy::{Assignment, Evaluation, Memory, PolicySet, Worker};
+use pulsegate_wire::{AckOutcome, Command, CommandAck, Heartbeat, Reason, Registration, Status};
+
+use super::{Explained, Reply, Shard, Shards};
+use crate::clock::Reading;
+
+/// Why a heartbeat got no directive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The quota of the agent, or of the address that an unknown one came from, is used up. A
+    /// known agent's deadline was renewed; nothing else has changed.
+    Limited {
+        /// When to try again, in milliseconds; at most the time until the agent is due.
+        retry_after_ms: u64,
+        /// The heartbeat came from an agent that is not known yet.
+        unknown: bool,
+    },
+    /// The machine refused it; state has not changed.
+    Machine(Refusal),
+}
+
+/// Whether an unknown agent may register now; the error is the time to wait, in milliseconds.
+pub type Gate<'a> = &'a dyn Fn() -> Result<(), u64>;
+
+/// What one thread needs to handle heartbeats, kept warm between them.
+pub(super) struct Bench {
+    pub(super) worker: Worker,
+    pub(super) effects: Effects,
+}
+
+thread_local! {
+    pub(super) static BENCH: RefCell<Bench> = RefCell::new(Bench {
+        worker: Worker::new(),
+        effects: Effects::default(),
+    });
+}
+
+/// A heartbeat taken apart into what the machine takes, what is remembered and what is answered.
+pub(super) struct Incoming {
+    pub(super) beat: Beat,
+    pub(super) registration: Option<Registration>,
+    pub(super) acks: Vec<CommandAck>,
+    pub(super) sent_at_ms: u64,
+}
+
+/// What the first lock gave.
+pub(super) enum Begun {
+    /// Policies are to judge it.
+    Pending(Pending),
+    /// It changed nothing: the current directive answers it.
+    Answered(Decided),
+}
+
+/// A heartbeat between its two locks.
+pub(super) struct Pending {
+    pub(super) ticket: Ticket,
+    pub(super) assignment: Assignment,
+    pub(super) memory: Memory,
+    sent_at_ms: u64,
+}
+
+/// A directive but for its texts.
+pub(super) struct Decided {
+    pub(super) decision: Decision,
+    pub(super) commands: Vec<Command>,
+    pub(super) assignment: Assignment,
+}
+
+impl Shards {
+    /// Handles one validated heartbeat, and has `answer` put its directive into bytes.
+    ///
+    /// # Errors
+    /// [`Refused`]; it says what has changed.
+    pub fn handle_heartbeat<R>(
+        &self,
+        tenant: TenantId,
+        mut heartbeat: Heartbeat,
+        gate: Gate<'_>,
+        answer: impl FnOnce(&Reply<'_>) -> R,
+    ) -> Result<R, Refused> {
+        let config = self.config.load();
+        let policies = self.policies.load();
+        let incoming = Incoming::take(&mut heartbeat, &config.classes);
+        let key = self.key(tenant, &heartbeat.agent_id);
+        let index = self.index(&key);
+        let at = self.clock.read();
+        BENCH.with_borrow_mut(|bench| {
+            let begun = self.under_lock(index, &mut bench.effects, |shard, effects| {
+                shard.begin(at, &policies, key, incoming, &|| self.admit(gate), effects)
+            });
+            let decided = match begun {
+                Err(refused) => Err(refused),
+                Ok(Begun::Answered(decided)) => Ok(decided),
+                Ok(Begun::Pending(mut pending)) => {
+                    let evaluation = bench.evaluate(&policies, &mut pending, &heartbeat);
+                    self.telemetry.policy_calls(&evaluation);
+                    Ok(self.under_lock(index, &mut bench.effects, |shard, effects| {
+                        shard.finish(self.context(at, &policies), pending, &evaluation, effects)
+                    }))
+                }
+            };
+            self.deliver(index, bench);
+            let decided = decided.inspect_err(|refused| self.count_refusal(refused))?;
+            self.count(&decided.decision);
+            Ok(answer(&Reply::new(&decided, &policies, &config.directives, self.load())))
+        })
+    }
+
+    /// Whether there is room for an agent that is not known yet.
+    pub(super) fn admit(&self, gate: Gate<'_>) -> Result<(), Refused> {
+        if self.is_full() {
+            return Err(Refused::Machine(Refusal::Full));
+        }
+        gate().map_err(|retry_after_ms| Refused::Limited { retry_after_ms, unknown: true })
+    }
+
+    pub(super) fn context<'a>(&self, at: Reading, policies: &'a PolicySet) -> Context<'a> {
+        Context { at, policies, wall_ms: self.clock.wall_ms(at.raw_ms) }
+    }
+}
+
+/// What a decision needs beside the shard.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) at: Reading,
+    pub(super) policies: &'a PolicySet,
+    pub(super) wall_ms: u64,
+}
+
+impl Bench {
+    fn evaluate(
+        &mut self,
+        policies: &PolicySet,
+        pending: &mut Pending,
+        heartbeat: &Heartbeat,
+    ) -> Evaluation {
+        let ticket = &pending.ticket;
+        self.worker.evaluate(
+            policies,
+            pending.assignment,
+            ticket.class,
+            &ticket.observation,
+            custom(heartbeat),
+            &mut pending.memory,
+        )
+    }
+}
+
+impl Shard {
+    /// The first lock: the heartbeat renews the deadline, and what policies may see comes out.
+    pub(super) fn begin(
+        &mut self,
+        at: Reading,
+        policies: &PolicySet,
+        key: AgentKey<'_>,
+        incoming: Incoming,
+        admit: &dyn Fn() -> Result<(), Refused>,
+        effects: &mut Effects,
+    ) -> Result<Begun, Refused> {
+        let Incoming { beat, registration, acks, sent_at_ms } = incoming;
+        let slot = self.machine.find(key);
+        match slot {
+            Some(slot) => self.charge(at, slot, key.hash, &beat, effects)?,
+            None => admit()?,
+        }
+        let handled = self.machine.handle_heartbeat(at.now, key, slot, &beat, effects);
+        let ticket = match handled.map_err(Refused::Machine)? {
+            Handled::Repeat(decision) => {
+                let assignment = self.assignment(decision.slot, policies, key.tenant, at.now);
+                return Ok(Begun::Answered(self.decided(decision, assignment)));
+            }
+            Handled::Observe(ticket) => ticket,
+        };
+        let slot = ticket.stamp.slot;
+        let moved = registration.is_some_and(|registration| {
+            self.machine.handle_registration(at.now, slot, registration, effects)
+        });
+        if moved {
+            self.cold(slot).assigned = None;
+        }
+        for ack in &acks {
+            let outcome = AckOutcome::from_number(ack.outcome);
+            self.machine.handle_ack(at.now, slot, &ack.id, outcome, effects);
+        }
+        let assignment = self.assignment(slot, policies, key.tenant, at.now);
+        let memory = self.cold(slot).memory.as_deref().cloned().unwrap_or_default();
+        Ok(Begun::Pending(Pending { ticket, assignment, memory, sent_at_ms }))
+    }
+
+    /// The second lock: the verdict moves the interval, and its story is kept for `explain`.
+    pub(super) fn finish(
+        &mut self,
+        context: Context<'_>,
+        pending: Pending,
+        evaluation: &Evaluation,
+        effects: &mut Effects,
+    ) -> Decided {
+        let Pending { ticket, assignment, memory, sent_at_ms } = pending;
+        let verdict = &evaluation.verdict;
+        let decision = self.machine.decide(context.at.now, &ticket, verdict, effects);
+        // Another heartbeat of the agent may have overtaken this one between the locks.
+        let is_newest = self.machine.stamp(decision.slot) == Some(ticket.stamp);
+        if is_newest {
+            let cold = self.cold(decision.slot);
+            if memory.revision != [0, 0] {
+                cold.memory = Some(keep(cold.memory.take(), memory));
+            }
+            let explained = Explained {
+                observation: ticket.observation,
+                judged: (verdict.health, verdict.score),
+                health_source: evaluation.health_source,
+                hint_ms: verdict.interval_ms,
+                decision,
+                policies: context.policies.generation(),
+                clock_skew_ms: skew(sent_at_ms, context.wall_ms),
+                decided_at_unix_ms: context.wall_ms,
+            };
+            cold.last = Some(keep(cold.last.take(), explained));
+        }
+        self.decided(decision, assignment)
+    }
+
+    /// Charges the agent's quota. Over it, the heartbeat is still a sign of life.
+    fn charge(
+        &mut self,
+        at: Reading,
+        slot: Slot,
+        hash: u64,
+        beat: &Beat,
+        effects: &mut Effects,
+    ) -> Result<(), Refused> {
+        let cold = self.cold(slot);
+        let fresh = !std::mem::replace(&mut cold.charged, true);
+        self.limiter.charge(at.raw_ms, slot, fresh).map_err(|wait_ms| {
+            let due_ms = u64::from(self.machine.handle_limited(at.now, slot, beat, effects));
+            let retry_after_ms = spread(wait_ms, due_ms, hash);
+            Refused::Limited { retry_after_ms, unknown: false }
+        })
+    }
+
+    fn decided(&self, decision: Decision, assignment: Assignment) -> Decided {
+        let commands = if decision.has_commands {
+            self.machine.commands(decision.slot).to_vec()
+        } else {
+            Vec::new()
+        };
+        Decided { decision, commands, assignment }
+    }
+}
+
+impl Incoming {
+    /// Takes a validated heartbeat apart; its name and custom metrics stay in it.
+    pub(super) fn take(heartbeat: &mut Heartbeat, classes: &Classes) -> Self {
+        let class = heartbeat.class.as_deref();
+        let metrics = heartbeat.metrics.as_ref();
+        let progress = heartbeat.progress.as_ref();
+        let beat = Beat {
+            incarnation: heartbeat.incarnation,
+            sequence: heartbeat.sequence,
+            reason: Reason::from_number(heartbeat.reason),
+            status: Status::from_number(heartbeat.status),
+            class: class.map(|name| classes.find(name).unwrap_or_else(|| classes.normal())),
+            directive_seen: heartbeat.directive_seen,
+            queue_depth: metrics.and_then(|metrics| metrics.queue_depth),
+            active_tasks: metrics.and_then(|metrics| metrics.active_tasks),
+            cpu_percent: metrics.and_then(|metrics| metrics.cpu_percent),
+            memory_bytes: metrics.and_then(|metrics| metrics.memory_bytes),
+            error_count: metrics.and_then(|metrics| metrics.error_count),
+            latency_ms: metrics.and_then(|metrics| metrics.latency_ms),
+            watermark: progress.map(|progress| progress.watermark),
+            stall_after_ms: progress.and_then(|progress| progress.stall_after_ms),
+        };
+        Self {
+            beat,
+            sent_at_ms: heartbeat.sent_at_ms,
+            registration: heartbeat.take_registration(),
+            acks: std::mem::take(&mut heartbeat.command_acks),
+        }
+    }
+}
+
+/// The custom metrics of a heartbeat.
+pub(super) fn custom(heartbeat: &Heartbeat) -> &std::collections::BTreeMap<String, f64> {
+    static NONE: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
+    heartbeat.metrics.as_ref().map_or(&NONE, |metrics| &metrics.custom)
+}
+
+/// Puts a value into a box that is there already, or into a new one.
+fn keep<T>(old: Option<Box<T>>, value: T) -> Box<T> {
+    match old {
+        Some(mut kept) => {
+            *kept = value;
+            kept
+        }
+        None => Box::new(value),
+    }
+}
+
+/// When a limited agent shall try again: not before its quota allows, spread over half as long
+/// again by its hash, and never after it is due.
+fn spread(wait_ms: u64, due_ms: u64, hash: u64) -> u64 {
+    let late_ms = hash % (wait_ms / 2 + 1);
+    wait_ms.saturating_add(late_ms).min(due_ms.max(1))
+}
+
+fn skew(sent_at_ms: u64, wall_ms: u64) -> Option<i64> {
+    let ours = i64::try_from(wall_ms).ok()?;
+    let theirs = i64::try_from(sent_at_ms).ok().filter(|&ms| ms != 0)?;
+    Some(theirs - ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limited_agent_is_never_told_to_come_after_it_is_due() {
+        for hash in 0..10_000 {
+            let after = spread(6_000, 8_000, hash);
+            assert!((6_000..=8_000).contains(&after));
+        }
+        assert_eq!(spread(6_000, 2_000, 7), 2_000);
+    }
+
+    #[test]
+    fn retries_of_limited_agents_are_spread() {
+        assert_ne!(spread(1_000, 30_000, 1), spread(1_000, 30_000, 2));
+    }
+
+    #[test]
+    fn a_clock_ten_years_off_is_shown_and_nothing_else() {
+        let ten_years = 10 * 365 * 86_400_000;
+        assert_eq!(skew(1_000 + ten_years, 1_000), Some(ten_years as i64));
+        assert_eq!(skew(0, 1_000), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! A directive on its way out: borrowed from where its parts are kept, put straight into bytes.
+//!
+//! [`pulsegate_wire::Directive`] owns eight strings; building one for each heartbeat would cost as
+//! much as deciding it. Both forms written here are held to that type by tests.
+
+use pulsegate_core::Decision;
+use pulsegate_policy::{PolicySet, SourceText};
+use pulsegate_wire::{Command, EarlyRule, Health, Outcome};
+use serde::Serialize;
+
+use super::heartbeat::Decided;
+use super::protobuf as pb;
+use crate::config::Directives;
+
+/// Load of the fleet above which agents are told not to repeat unanswered heartbeats: repeats
+/// would only add to it. Source: DESIGN §3.
+const RETRY_LOAD: f64 = 0.8;
+
+/// Share of its usual new work that a degraded agent should take on.
+///
+/// Larger: it may never catch up; smaller: capacity is wasted on a passing weakness. Unhealthy
+/// and stalled agents should take none, healthy ones all (nothing is said). Source: chosen.
+const THROTTLE_DEGRADED: f64 = 0.5;
+
+/// The answer to one heartbeat.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Reply<'a> {
+    number: u64,
+    outcome: Outcome,
+    next_interval_ms: u32,
+    suspect_after_ms: u32,
+    fail_after_ms: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beat_early: Option<Early<'a>>,
+    retry: &'a [u32],
+    explain: Why<'a>,
+    #[serde(skip_serializing_if = "<[Command]>::is_empty")]
+    commands: &'a [Command],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttle: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Early<'a> {
+    min_gap_ms: u32,
+    spread_ms: u32,
+    rules: &'a [EarlyRule],
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Why<'a> {
+    reason: &'a str,
+    bound: &'a str,
+    policy: &'a str,
+    policy_revision: &'a str,
+}
+
+impl<'a> Reply<'a> {
+    pub(super) fn new(
+        decided: &'a Decided,
+        policies: &'a PolicySet,
+        directives: &'a Directives,
+        load: f64,
+    ) -> Self {
+        let rules = policies.early_rules(decided.assignment);
+        let text = policies.text(decided.decision.source);
+        Self::compose(&decided.decision, &decided.commands, text, rules, directives, load)
+    }
+
+    fn compose(
+        decision: &Decision,
+        commands: &'a [Command],
+        text: SourceText<'a>,
+        rules: &'a [EarlyRule],
+        directives: &'a Directives,
+        load: f64,
+    ) -> Self {
+        let early = Early {
+            min_gap_ms: directives.early_min_gap_ms,
+            spread_ms: directives.early_spread_ms,
+            rules,
+        };
+        Self {
+            number: decision.number,
+            outcome: decision.outcome,
+            next_interval_ms: decision.next_interval_ms,
+            suspect_after_ms: decision.suspect_after_ms,
+            fail_after_ms: decision.fail_after_ms,
+            beat_early: (!rules.is_empty()).then_some(early),
+            retry: if load > RETRY_LOAD { &[] } else { &directives.retry_ms },
+            explain: Why {
+                reason: text.reason,
+                bound: decision.trace.bound.as_str(),
+                policy: text.policy,
+                policy_revision: text.revision,
+            },
+            commands,
+            throttle: throttle(decision.health),
+        }
+    }
+
+    /// Appends the JSON form.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        // A Vec takes every write, and no key here can fail.
+        let _ = serde_json::to_writer(out, self);
+    }
+
+    /// Appends the protobuf form.
+    pub fn write_protobuf(&self, out: &mut Vec<u8>) {
+        pb::uint(out, 1, self.number);
+        pb::uint(out, 2, self.outcome as u64);
+        pb::uint(out, 3, self.next_interval_ms.into());
+        pb::uint(out, 4, self.suspect_after_ms.into());
+        pb::uint(out, 5, self.fail_after_ms.into());
+        if let Some(early) = &self.beat_early {
+            pb::message(out, 6, |out| early.write_protobuf(out));
+        }
+        if !self.retry.is_empty() {
+            pb::message(out, 7, |out| {
+                self.retry.iter().for_each(|&delay| pb::varint(out, delay.into()));
+            });
+        }
+        pb::message(out, 8, |out| {
+            pb::text(out, 1, self.explain.reason);
+            pb::text(out, 2, self.explain.bound);
+            pb::text(out, 3, self.explain.policy);
+            pb::text(out, 4, self.explain.policy_revision);
+        });
+        for command in self.commands {
+            pb::message(out, 9, |out| {
+                pb::text(out, 1, &command.id);
+                pb::uint(out, 2, u64::from(command.kind.unsigned_abs()));
+                pb::text(out, 3, &command.name);
+            });
+        }
+        if let Some(share) = self.throttle {
+            pb::double(out, 11, share);
+        }
+    }
+}
+
+impl Early<'_> {
+    fn write_protobuf(&self, out: &mut Vec<u8>) {
+        pb::uint(out, 1, self.min_gap_ms.into());
+        pb::uint(out, 2, self.spread_ms.into());
+        for rule in self.rules {
+            pb::message(out, 3, |out| {
+                pb::text(out, 1, &rule.metric);
+                rule.above.into_iter().for_each(|above| pb::double(out, 2, above));
+                rule.below.into_iter().for_each(|below| pb::double(out, 3, below));
+                if rule.rearm != 0.0 {
+                    pb::double(out, 4, rule.rearm);
+                }
+            });
+        }
+    }
+}
+
+/// Advice for work upstream, by health.
+fn throttle(health: Health) -> Option<f64> {
+    match health {
+        Health::Healthy => None,
+        Health::Degraded => Some(THROTTLE_DEGRADED),
+        Health::Unhealthy | Health::Stalled => Some(0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests;
