@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod clock;
 pub mod config;
+pub mod recovery;
 pub mod server;
 pub mod shard;
 pub mod telemetry;
