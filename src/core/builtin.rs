@@ -18,8 +18,12 @@ pub const NAME: &str = "builtin";
 pub const DEGRADED_ERRORS: u32 = 5;
 /// Errors in the window from which an agent is unhealthy. Source: chosen, ten times as many.
 pub const UNHEALTHY_ERRORS: u32 = 50;
-/// Interval of unhealthy and stalled agents, in milliseconds. Source: chosen; short enough to see
-/// a recovery at once, and six times the load of a default heartbeat for the few it is about.
+/// Processor use of the host from which an agent is degraded, in percent: its own heartbeats may
+/// soon be late. Source: chosen.
+pub const SATURATED_CPU_PERCENT: f64 = 95.0;
+/// Interval of unhealthy and stalled agents, in milliseconds, or that of degraded ones where it
+/// is shorter. Source: chosen; short enough to see a recovery at once, and six times the load of a
+/// default heartbeat for the few it is about.
 pub const ALARM_INTERVAL_MS: u32 = 5_000;
 
 /// Texts of the reasons that this policy gives, by index: of cadence first, then of health.
@@ -32,6 +36,7 @@ pub const REASONS: &[&str] = &[
     "the agent says so",
     "errors in the window",
     "no progress for longer than the agent allows",
+    "the processor is saturated",
 ];
 
 const DEFAULT: u16 = 0;
@@ -42,11 +47,12 @@ const FINE: u16 = 4;
 const REPORTED: u16 = 5;
 const ERRORS: u16 = 6;
 const OVERDUE: u16 = 7;
+const SATURATED: u16 = 8;
 
 /// Judges health: the health, its score from 0 (worst) to 100, and the index of the reason.
 #[must_use]
 pub fn judge(observation: &Observation) -> (Health, f64, u16) {
-    if observation.signals.has(Signals::PROGRESS_OVERDUE) {
+    if observation.signals.has(Signals::PROGRESS_OVERDUE) && !is_at_rest(observation) {
         (Health::Stalled, 0.0, OVERDUE)
     } else if observation.errors >= UNHEALTHY_ERRORS {
         (Health::Unhealthy, 20.0, ERRORS)
@@ -54,9 +60,18 @@ pub fn judge(observation: &Observation) -> (Health, f64, u16) {
         (Health::Degraded, 60.0, REPORTED)
     } else if observation.errors >= DEGRADED_ERRORS {
         (Health::Degraded, 60.0, ERRORS)
+    } else if observation.cpu_percent >= SATURATED_CPU_PERCENT {
+        (Health::Degraded, 60.0, SATURATED)
     } else {
         (Health::Healthy, 100.0, FINE)
     }
+}
+
+/// Whether the agent says that it has no work: then it cannot be stalled at any.
+fn is_at_rest(observation: &Observation) -> bool {
+    observation.signals.has(Signals::HAS_ACTIVE_TASKS)
+        && observation.active_tasks == 0.0
+        && observation.queue_depth == 0.0
 }
 
 /// Proposes an interval, in milliseconds, for the health in the observation, with the index of
@@ -66,7 +81,7 @@ pub fn suggest(observation: &Observation, class: &Class) -> (f64, u16) {
     let interval_ms = class.interval_ms;
     match observation.health {
         Health::Unhealthy | Health::Stalled => {
-            (f64::from(ALARM_INTERVAL_MS.min(interval_ms)), ALARM)
+            (f64::from(ALARM_INTERVAL_MS.min(interval_ms / 3)), ALARM)
         }
         Health::Degraded => (f64::from(interval_ms / 3), DEGRADED),
         Health::Healthy if observation.signals.has(Signals::IDLE) => {
@@ -136,6 +151,20 @@ mod tests {
         let mut class = Classes::default()[ClassId(1)].clone();
         class.interval_ms = 2_000;
         let observation = Observation { health: Health::Stalled, ..Observation::default() };
-        assert_eq!(suggest(&observation, &class).0, 2_000.0);
+        assert_eq!(suggest(&observation, &class).0, 666.0);
+    }
+
+    #[test]
+    fn a_saturated_processor_degrades() {
+        let verdict = decided(|o| o.cpu_percent = SATURATED_CPU_PERCENT);
+        assert_eq!((verdict.health, verdict.interval_ms), (Health::Degraded, 10_000.0));
+    }
+
+    #[test]
+    fn an_agent_without_work_is_not_stalled() {
+        let overdue = Signals::PROGRESS_OVERDUE.with(Signals::HAS_ACTIVE_TASKS);
+        assert_eq!(decided(|o| o.signals = overdue).health, Health::Healthy);
+        let working = decided(|o| (o.signals, o.active_tasks) = (overdue, 1.0));
+        assert_eq!(working.health, Health::Stalled);
     }
 }

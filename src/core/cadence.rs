@@ -1,4 +1,25 @@
 //! The cadence guard: makes any hint fit, and provably never oscillates.
+//!
+//! ```text
+//! hint → clamp to [min, cap] → dead band → dwell → turning budget → slew → cap   = stored
+//! stored → fleet floor, within the cap                                           = effective
+//! effective → jitter, early only                                                 = sent
+//! ```
+//!
+//! Invariants, for any sequence of hints and caps: what is stored, effective and sent is within
+//! `[min, cap]`; a tightening is never delayed; stored turns in any window W are at most
+//! 2·(1 + ⌈W / turn period⌉) + 1; a constant hint is reached in at most 15 moves (for the default
+//! bounds), all in one direction, and then nothing moves; the same input gives the same bytes.
+
+mod floor;
+mod guard;
+mod jitter;
+
+pub(crate) use floor::class_floor_ms;
+pub use floor::{Floor, FloorReading};
+pub use guard::{Guard, Step};
+pub(crate) use jitter::mix;
+pub use jitter::{early, spread};
 
 /// What the guard did to a hint; the last step that changed it gives the bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,19 +75,33 @@ impl Bound {
 /// How the guard moves. All times in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Shortest interval; 1 s.
+    /// Shortest interval; 1 s. Shorter notices sooner and costs more heartbeats. At least 1.
+    /// Source: chosen; below it the network's own jitter is as large as the interval.
     pub min_ms: u32,
-    /// Longest interval, whatever a class says; 300 s.
+    /// Longest interval, whatever a class says; 300 s. Source: chosen; the longest that common
+    /// load balancers and address translators keep an idle mapping for.
     pub max_ms: u32,
-    /// No relaxing until this long after the last tightening; 60 s.
+    /// No relaxing until this long after the last tightening; 60 s. Longer keeps watch for longer
+    /// after a scare. Source: chosen; a minute holds two beats of a normal agent.
     pub dwell_ms: u32,
-    /// One relaxing after a tightening in this time; 20 min.
+    /// One relaxing after a tightening in this time; 20 min. Longer allows fewer turns.
+    /// Source: chosen; at most nine turns an hour, whatever a policy says.
     pub turn_period_ms: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self { min_ms: 1_000, max_ms: 300_000, dwell_ms: 60_000, turn_period_ms: 1_200_000 }
+    }
+}
+
+impl Config {
+    /// Longest interval of an agent: of its class and, if it holds leases, a third of the smallest
+    /// TTL, so that two renewals may be lost; never shorter than the shortest interval.
+    #[must_use]
+    pub fn cap_ms(&self, class_cap_ms: u32, smallest_lease_ms: Option<u32>) -> u32 {
+        let lease_cap_ms = smallest_lease_ms.map_or(u32::MAX, |ttl_ms| ttl_ms / 3);
+        self.min_ms.max(class_cap_ms.min(self.max_ms).min(lease_cap_ms))
     }
 }
 
@@ -91,36 +126,4 @@ pub struct Trace {
     pub sent_ms: u32,
     /// The guard that had the last word.
     pub bound: Bound,
-}
-
-/// The fleet's floor: the shortest intervals that keep the whole fleet within its budget, from
-/// counts of agents and never from measured load. One for all machines of a gateway.
-#[derive(Clone, Debug, Default)]
-pub struct Floor {}
-
-/// What the floor is now.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct FloorReading {
-    /// Floor of a class of weight 1, in milliseconds; 0 for none. For `Machine::set_floor`.
-    pub base_ms: u32,
-    /// Heartbeats that the fleet is expected to send, as a share of the budget: 0 to 1.
-    pub load: f64,
-    /// Some class would need a floor above its cap: the promise and the budget disagree, and what
-    /// does not fit will be shed.
-    pub promise_conflict: bool,
-}
-
-impl Floor {
-    /// Takes how many agents of each class (by [`ClassId`](crate::ClassId)) are expected to beat:
-    /// [`Census::beating`](crate::Census::beating) summed over all machines; about once a second.
-    pub fn update(
-        &mut self,
-        _now: crate::Millis,
-        _beating: &[u32],
-        _classes: &crate::Classes,
-        _budget_per_second: f64,
-        _config: &Config,
-    ) -> FloorReading {
-        unimplemented!()
-    }
 }

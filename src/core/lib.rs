@@ -25,6 +25,7 @@ mod incident;
 mod machine;
 mod observation;
 mod time;
+pub mod wheel;
 
 pub use agent::{AgentKey, Beat, PartitionHasher, Slot, TenantId};
 pub use class::{Class, ClassId, Classes};
