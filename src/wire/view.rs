@@ -99,3 +99,134 @@ pub struct AgentGlance {
     /// What the policy judged.
     pub health: Health,
 }
+
+/// Why an agent's last directive is what it is: `GET /v1/agents/{id}/explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExplainView {
+    /// The agent as it is now.
+    pub agent: AgentView,
+    /// When it becomes suspect and fails if it stays silent; absent where it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadlines: Option<DeadlinesView>,
+    /// The last decision; absent before the first heartbeat that this process handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionView>,
+    /// All of it in sentences, for people.
+    pub text: Vec<String>,
+}
+
+/// Deadlines from now on; negative when they have passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlinesView {
+    /// Until the next heartbeat is due, in milliseconds.
+    pub due_in_ms: i64,
+    /// Until the agent is suspect, in milliseconds.
+    pub suspect_in_ms: i64,
+    /// Until the agent has failed, in milliseconds.
+    pub fail_in_ms: i64,
+}
+
+/// How one heartbeat was judged and answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionView {
+    /// Wall clock at the decision, in Unix milliseconds.
+    pub decided_at_unix_ms: u64,
+    /// What the policies saw.
+    pub observation: ObservationView,
+    /// Who judged health.
+    pub health: VerdictView,
+    /// Who proposed the interval.
+    pub cadence: VerdictView,
+    /// What each guard did, in order.
+    pub steps: Vec<StepView>,
+    /// The guard that had the last word.
+    pub bound: String,
+    /// The sequence that the directive answered.
+    pub number: u64,
+    /// What became of the heartbeat.
+    pub outcome: crate::Outcome,
+    /// When to beat next, in milliseconds.
+    pub next_interval_ms: u64,
+    /// Silence after which the agent is suspect, in milliseconds.
+    pub suspect_after_ms: u64,
+    /// Silence after which the agent has failed, in milliseconds.
+    pub fail_after_ms: u64,
+}
+
+/// The sixteen numbers that policies see; those that were not reported are absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObservationView {
+    /// Core time, in milliseconds.
+    pub now_ms: u64,
+    /// What the agent reported.
+    pub status: Status,
+    /// The health judged before.
+    pub health: Health,
+    /// Facts, by the words of the WIT flags.
+    pub signals: Vec<String>,
+    /// Interval in force, in milliseconds.
+    pub interval_ms: u64,
+    /// Arrival after the directed due time, in milliseconds; negative when early.
+    pub lateness_ms: i64,
+    /// Heartbeats that did not come in the silence before.
+    pub missed: u64,
+    /// Pieces of work that wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_depth: Option<f64>,
+    /// Change of the queue, in pieces per second.
+    pub queue_trend: f64,
+    /// Pieces of work under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_tasks: Option<f64>,
+    /// Processor use of the host, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<f64>,
+    /// Resident memory, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<f64>,
+    /// Errors in the window.
+    pub errors: u64,
+    /// Typical time of one piece of work, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
+    /// Time since the watermark rose, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_age_ms: Option<u64>,
+    /// The fleet's heartbeats, as a share of the budget.
+    pub fleet_load: f64,
+}
+
+/// What one policy said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerdictView {
+    /// Name of the policy.
+    pub policy: String,
+    /// Its revision; empty for the built-in policy.
+    pub policy_revision: String,
+    /// Its reason.
+    pub reason: String,
+    /// The health that it judged; absent for a cadence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// How good that is, 0 to 100; absent for a cadence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The interval that it proposed, in milliseconds; absent for health, and where the policy
+    /// proposed no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<f64>,
+}
+
+/// What one guard made of the interval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Name of the step: `clamp`, `guard`, `floor` or `jitter`.
+    pub step: String,
+    /// Interval before, in milliseconds; absent where it was no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_ms: Option<u64>,
+    /// Interval after, in milliseconds.
+    pub after_ms: u64,
+    /// What was done, and why.
+    pub text: String,
+}

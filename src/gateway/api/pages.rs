@@ -1,0 +1,65 @@
+//! What is not about agents: metrics, readiness, the description of this API, and the first page.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::State as FromState;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use pulsegate_wire::Code;
+
+use super::State;
+use super::problem::Refused;
+use crate::telemetry;
+
+/// The description of this API, OpenAPI 3.1; a test holds it to the routes and the wire types.
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+
+const INDEX: &str = "\
+Pulsegate, a heartbeat gateway.
+
+POST /v1/heartbeats              beat, get a directive
+POST /v1/heartbeats/batch        many at once
+GET  /v1/agents                  the agents: state, health, class, label, capability, limit, cursor
+GET  /v1/agents/{id}             one agent; PUT registers, DELETE leaves gracefully
+GET  /v1/agents/{id}/explain     why its interval is what it is
+POST /v1/agents/{id}/pause       watch it, but do nothing about it; /resume ends that
+GET  /health/agents              the fleet at a glance; /health/agents/{id}: 200 alive, 503 not
+GET  /metrics                    for Prometheus
+GET  /healthz /readyz            of the gateway itself
+GET  /v1/openapi.json            all of this for machines
+";
+
+/// `GET /`
+pub(super) async fn index() -> &'static str {
+    INDEX
+}
+
+/// `GET /v1/openapi.json`
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(FromState(state): FromState<State>) -> impl IntoResponse {
+    let figures = telemetry::Figures {
+        census: state.shards.census(),
+        memory: state.shards.memory(),
+        held: state.clock.is_held(),
+        held_ms: state.clock.lost_ms(),
+        events_queued: state.shards.events_queued(),
+    };
+    ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], state.telemetry.scrape(&figures))
+}
+
+/// `GET /healthz`: the process turns.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: heartbeats are welcome.
+pub(super) async fn readyz(FromState(state): FromState<State>) -> Response {
+    if state.ready.load(Relaxed) {
+        return "ready\n".into_response();
+    }
+    Refused::new(Code::Overloaded, "the gateway starts or ends").into_response()
+}
