@@ -9,6 +9,7 @@
 //! heartbeat, and [`server`] puts everything together.
 
 pub mod admission;
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod recovery;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pulsegate_core::Event;
 use tokio::sync::broadcast;
 
+pub use crate::api::ListenerKind;
 use crate::shard::Shards;
 
 /// A gateway that runs.
@@ -23,17 +24,6 @@ pub struct Addresses {
     pub agents: SocketAddr,
     /// Where operators look; the same as `agents` where one listener serves everything.
     pub admin: Option<SocketAddr>,
-}
-
-/// Which routes a listener serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerKind {
-    /// Heartbeats and the operator's routes: loopback.
-    All,
-    /// Heartbeats, `/healthz` and `/readyz` only.
-    Agents,
-    /// The operator's routes only.
-    Admin,
 }
 
 impl Gateway {

@@ -147,7 +147,7 @@ pub(super) fn key(state: &State, id: Id, params: Params) -> Result<(TenantId, St
     };
     AgentId::check(&id).map_err(|error| {
         let problem = Problem::on_field("agent_id", &error.to_string());
-        Refused(problem.with_limit(limits::AGENT_ID_BYTES as f64))
+        Refused::from(problem.with_limit(limits::AGENT_ID_BYTES as f64))
     })?;
     Ok((tenant, id))
 }
@@ -174,7 +174,7 @@ fn find(state: &State, tenant: TenantId, id: &str) -> Result<AgentView, Refused>
 async fn registration(headers: &HeaderMap, body: Body) -> Result<Registration, Refused> {
     let Ok(bytes) = to_bytes(body, limits::HEARTBEAT_BYTES).await else {
         let problem = Problem::new(Code::TooLarge, "the body is too large, or broke off");
-        return Err(Refused(problem.with_limit(limits::HEARTBEAT_BYTES as f64)));
+        return Err(Refused::from(problem.with_limit(limits::HEARTBEAT_BYTES as f64)));
     };
     if bytes.is_empty() {
         return Ok(Registration::default());
@@ -196,7 +196,7 @@ fn parse(bytes: &[u8]) -> Result<Registration, Refused> {
         let field = error.path().to_string();
         let cause = error.into_inner();
         if cause.classify() == serde_json::error::Category::Data {
-            Refused(Problem::on_field(&field, &cause.to_string()))
+            Refused::from(Problem::on_field(&field, &cause.to_string()))
         } else {
             Refused::new(Code::Malformed, &cause.to_string())
         }

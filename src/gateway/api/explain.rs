@@ -74,7 +74,9 @@ fn decision(explained: &Explained, policies: &PolicySet) -> DecisionView {
         VerdictView {
             policy: known.map_or("", |text| text.policy).to_owned(),
             policy_revision: known.map_or("", |text| text.revision).to_owned(),
-            reason: known.map_or("said by a policy that was replaced since", |text| text.reason).to_owned(),
+            reason: known
+                .map_or("said by a policy that was replaced since", |text| text.reason)
+                .to_owned(),
             health: None,
             score: None,
             interval_ms: None,
@@ -192,21 +194,28 @@ fn sentences(
             let judged = decision.health.health.unwrap_or_default();
             text.push(format!(
                 "Health: {} says {judged}: {}.",
-                named(&decision.health), decision.health.reason
+                named(&decision.health),
+                decision.health.reason
             ));
-            let proposed = decision.cadence.interval_ms.map_or("no number".to_owned(), |ms| {
-                seconds(ms as u64)
-            });
+            let proposed = decision
+                .cadence
+                .interval_ms
+                .map_or("no number".to_owned(), |ms| seconds(ms as u64));
             text.push(format!(
                 "Cadence: {} proposes {proposed}: {}.",
-                named(&decision.cadence), decision.cadence.reason
+                named(&decision.cadence),
+                decision.cadence.reason
             ));
-            text.extend(decision.steps.iter().map(|step| {
-                format!("{}: {}: {}.", step.step, seconds(step.after_ms), step.text)
-            }));
+            text.extend(
+                decision.steps.iter().map(|step| {
+                    format!("{}: {}: {}.", step.step, seconds(step.after_ms), step.text)
+                }),
+            );
             text.push(format!(
                 "Directive {}: beat again in {}; bound: {}.",
-                decision.number, seconds(decision.next_interval_ms), decision.bound
+                decision.number,
+                seconds(decision.next_interval_ms),
+                decision.bound
             ));
         }
     }

@@ -37,7 +37,8 @@ pub(super) async fn one(
     params: Params,
 ) -> Result<Response, Refused> {
     let (tenant, id) = key(&state, id, params)?;
-    let glance = state.shards.find(tenant, &id, |found| view::glance(&found)).ok_or_else(unknown)?;
+    let glance =
+        state.shards.find(tenant, &id, |found| view::glance(&found)).ok_or_else(unknown)?;
     let alive = glance.state == AgentState::Alive;
     let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(glance)).into_response())

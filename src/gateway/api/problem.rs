@@ -8,21 +8,27 @@ use pulsegate_wire::{Code, Problem};
 
 /// A problem on its way to a client.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) Problem);
+pub(super) struct Refused(Box<Problem>);
 
 impl Refused {
     pub(super) fn new(code: Code, detail: &str) -> Self {
-        Self(Problem::new(code, detail))
+        Self(Box::new(Problem::new(code, detail)))
     }
 
     /// A parameter or field with a value that it must not have.
     pub(super) fn field(field: &str, detail: &str) -> Self {
-        Self(Problem::on_field(field, detail))
+        Self(Box::new(Problem::on_field(field, detail)))
     }
 }
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<Box<Problem>> for Refused {
+    fn from(problem: Box<Problem>) -> Self {
         Self(problem)
     }
 }

@@ -67,10 +67,11 @@ impl Query {
             "label" => return Err(Refused::field(name, "must be key:value")),
             "capability" => push(&mut filter.capabilities, name, value)?,
             "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=limits::PAGE_ITEMS).contains(limit));
+                let limit =
+                    value.parse().ok().filter(|limit| (1..=limits::PAGE_ITEMS).contains(limit));
                 self.limit = limit.ok_or_else(|| {
                     let problem = pulsegate_wire::Problem::on_field(name, "must be from 1 to 1000");
-                    Refused(problem.with_limit(limits::PAGE_ITEMS as f64))
+                    Refused::from(problem.with_limit(limits::PAGE_ITEMS as f64))
                 })?;
             }
             "cursor" => {
@@ -115,7 +116,7 @@ fn word<T: std::str::FromStr<Err = pulsegate_wire::UnknownName>>(
 fn push(values: &mut Vec<String>, name: &str, value: &str) -> Result<(), Refused> {
     if values.len() == MAX_FILTERS {
         let problem = pulsegate_wire::Problem::on_field(name, "stands too often");
-        return Err(Refused(problem.with_limit(MAX_FILTERS as f64)));
+        return Err(Refused::from(problem.with_limit(MAX_FILTERS as f64)));
     }
     values.push(value.to_owned());
     Ok(())
@@ -139,7 +140,8 @@ impl Filter {
         // A key may hold colons itself, so pairs are compared whole.
         let has_label = |pair: &String| {
             registration.labels.iter().any(|(key, value)| {
-                pair.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix(':')) == Some(value)
+                pair.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix(':'))
+                    == Some(value)
             })
         };
         let has_capability = |wanted: &String| registration.capabilities.contains(wanted);
