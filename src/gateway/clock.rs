@@ -162,6 +162,12 @@ impl Clock {
         })
     }
 
+    /// Whether core time stands still for this reason.
+    #[must_use]
+    pub fn holds(&self, reason: Hold) -> bool {
+        self.holds.load(SeqCst) & reason as u32 != 0
+    }
+
     /// Whether core time stands still.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -1,20 +1,51 @@
 //! Life cycle: everything is put together here, started, reloaded and brought down.
 
+use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use pulsegate_core::Event;
-use tokio::sync::broadcast;
+use arc_swap::ArcSwap;
+use pulsegate_core::{Action, ActionOutcome, Event, TenantId};
+use pulsegate_policy::{Engine, PolicySet};
+use pulsegate_wire::Command;
+use tokio::runtime::Runtime;
+use tokio::sync::{broadcast, watch};
+use tokio_rustls::TlsAcceptor;
 
-pub use crate::api::ListenerKind;
-use crate::shard::Shards;
+use crate::admission::{Shed, Sources};
+use crate::api::{self, ListenerKind};
+use crate::clock::{Clock, Hold};
+use crate::config::Config;
+use crate::recovery::{Fleet, Recovery};
+use crate::shard::{Parts, Quota, Shards, drive};
+use crate::telemetry::Telemetry;
+use crate::transport::{self, Bound, ConnectionLimits, Lane, Phase, Shared, Worker};
+
+/// Shards a worker: with four, two threads seldom want the same one. Source: DESIGN §2.
+const SHARDS_A_WORKER: usize = 4;
+
+/// Threads of the control runtime: the operator's routes, the timer and recovery. One listing may
+/// take long; the timer must not wait for it. Source: chosen.
+const CONTROL_THREADS: usize = 2;
 
 /// A gateway that runs.
 #[derive(Debug)]
 pub struct Gateway {
     shards: Arc<Shards>,
+    shared: Arc<Shared>,
+    recovery: Recovery,
+    telemetry: Telemetry,
+    engine: Engine,
+    config: Arc<ArcSwap<Config>>,
+    ready: Arc<AtomicBool>,
     addresses: Addresses,
+    workers: Arc<Vec<Worker>>,
+    phase: watch::Sender<Phase>,
+    /// `None` once it is shut down.
+    control: Option<Runtime>,
 }
 
 /// Where a gateway listens.
@@ -22,26 +53,322 @@ pub struct Gateway {
 pub struct Addresses {
     /// Where agents beat to.
     pub agents: SocketAddr,
-    /// Where operators look; the same as `agents` where one listener serves everything.
+    /// Where operators look; the same as `agents` where one listener serves everything, `None`
+    /// where no listener serves them.
     pub admin: Option<SocketAddr>,
+    /// Whether agents come by TLS.
+    pub tls: bool,
+}
+
+/// Why a gateway cannot run, or go on with another configuration; nothing has changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A listener outside loopback without TLS and credentials.
+    #[error(
+        "{0} can be reached from outside: it needs [tls] and [[credentials]], or insecure = true"
+    )]
+    Insecure(SocketAddr),
+    /// The certificate cannot be used.
+    #[error("TLS cannot be served")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A policy was refused.
+    #[error("policies cannot be loaded")]
+    Policy(#[from] pulsegate_policy::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Threads could not be started.
+    #[error("threads cannot be started")]
+    Threads(#[source] io::Error),
 }
 
 impl Gateway {
+    /// Starts a gateway: everything that can be wrong is found before a port is bound.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing runs.
+    pub fn start(config: Arc<Config>) -> Result<Self, Error> {
+        Self::check_listeners(&config)?;
+        let tls = config.tls.as_ref().map(transport::acceptor).transpose();
+        let tls = tls.map_err(|error| Error::Tls(error.into()))?;
+        let engine = Engine::new(config.policy_limits())?;
+        let policies = load_policies(&engine, &config)?;
+        let control = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(CONTROL_THREADS)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(Error::Threads)?;
+
+        let count = worker_count(&config);
+        let clock = Arc::new(Clock::default());
+        let telemetry = Telemetry::new(&config);
+        telemetry.set_policies(policies.names());
+        let recovery = Recovery::new(config.clone(), telemetry.clone(), control.handle().clone());
+        let starter = recovery.clone();
+        let parts = Parts {
+            config: config.clone(),
+            policies: Arc::new(policies),
+            clock: clock.clone(),
+            telemetry: telemetry.clone(),
+            start_action: Box::new(move |action| starter.start(action)),
+        };
+        let shards = Arc::new(Shards::new(count * SHARDS_A_WORKER, hash_key(), parts));
+        let fleet: Weak<dyn Fleet> = Arc::downgrade(&(shards.clone() as Arc<dyn Fleet>));
+        recovery.connect(fleet);
+
+        let current = Arc::new(ArcSwap::new(config.clone()));
+        let ready = Arc::new(AtomicBool::new(false));
+        let router = api::router(api::State {
+            shards: shards.clone(),
+            clock: clock.clone(),
+            config: current.clone(),
+            telemetry: telemetry.clone(),
+            ready: ready.clone(),
+        });
+        let shared = Arc::new(Shared {
+            shards: shards.clone(),
+            clock: clock.clone(),
+            telemetry: telemetry.clone(),
+            sources: Sources::new(unknown_quota(&config)),
+            shed: Shed::new(clock, telemetry.clone(), config.limits.in_flight),
+            router,
+            control: control.handle().clone(),
+            connections: AtomicU32::new(0),
+            limits: connection_limits(&config),
+        });
+        let (addresses, lanes) = bind(&config, count, tls)?;
+        let phase = watch::Sender::new(Phase::Serving);
+        let workers = spawn(lanes, &shared, &phase).map_err(Error::Threads)?;
+        control.spawn(time(shared.clone(), workers.clone()));
+        ready.store(true, Relaxed);
+        Ok(Self {
+            shards,
+            shared,
+            recovery,
+            telemetry,
+            engine,
+            config: current,
+            ready,
+            addresses,
+            workers,
+            phase,
+            control: Some(control),
+        })
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// What happens from now on.
+    /// What happens from now on; a subscriber that lags far behind loses the oldest events.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.shards.subscribe()
     }
 
-    /// Stops accepting, answers what is in flight, at most for `grace`, and ends.
-    pub async fn shutdown(self, grace: Duration) {
-        let _ = grace;
-        drop(self);
+    /// All agents.
+    #[must_use]
+    pub fn shards(&self) -> &Arc<Shards> {
+        &self.shards
     }
+
+    /// The metrics.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Takes what can change without a restart from another configuration, and returns the
+    /// options that keep their value until one.
+    ///
+    /// # Errors
+    /// A policy was refused, or the listener would be open to everybody; nothing has changed.
+    pub fn reload(&self, new: &Config) -> Result<Vec<String>, Error> {
+        let reload = self.config.load().reload(new);
+        let config = reload.config;
+        Self::check_listeners(&config)?;
+        let policies = Arc::new(load_policies(&self.engine, &config)?);
+        self.telemetry.set_config(&config);
+        self.telemetry.set_policies(policies.names());
+        self.shards.reconfigure(&config);
+        self.shards.set_policies(policies);
+        self.recovery.reconfigure(config.clone());
+        self.shared.sources.set_quota(unknown_quota(&config));
+        self.shared.shed.set_limit(config.limits.in_flight);
+        self.config.store(config);
+        self.telemetry.reloaded(&reload.kept);
+        Ok(reload.kept)
+    }
+
+    /// Stops accepting, answers what is in flight and lets programs of recovery end, for at most
+    /// `grace`, and ends. Agents are not failed by this: nobody is told that they are silent.
+    pub async fn shutdown(mut self, grace: Duration) {
+        self.ready.store(false, Relaxed);
+        self.phase.send_replace(Phase::Draining);
+        let workers = async {
+            for worker in self.workers.iter() {
+                worker.ended().await;
+            }
+        };
+        let drained = tokio::time::timeout(grace, workers);
+        let (drained, ()) = tokio::join!(drained, self.recovery.shutdown(grace));
+        self.phase.send_replace(Phase::Ended);
+        if drained.is_err() {
+            tracing::warn!(?grace, "some requests were not answered in time");
+            for worker in self.workers.iter() {
+                worker.ended().await;
+            }
+        }
+        self.end();
+    }
+
+    /// An agent listener outside loopback needs TLS and credentials. Operator routes are guarded
+    /// by the API itself.
+    fn check_listeners(config: &Config) -> Result<(), Error> {
+        let address = config.server.listen;
+        let is_safe = config.tls.is_some() && config.asks_credentials();
+        if address.ip().to_canonical().is_loopback() || is_safe || config.server.insecure {
+            return Ok(());
+        }
+        Err(Error::Insecure(address))
+    }
+
+    fn end(&mut self) {
+        self.ready.store(false, Relaxed);
+        self.phase.send_replace(Phase::Ended);
+        // A runtime must not be waited for inside of another.
+        if let Some(control) = self.control.take() {
+            control.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Fleet for Shards {
+    fn handle_outcome(&self, action: &Action, outcome: ActionOutcome) {
+        Self::handle_outcome(self, action, outcome);
+    }
+
+    fn command(&self, tenant: TenantId, agent_id: &str, command: Command) -> bool {
+        Self::command(self, tenant, agent_id, command)
+    }
+}
+
+/// Lets time pass, unless a worker is stuck or heartbeats are turned away.
+async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>) {
+    let clock = shared.clock.clone();
+    drive(shared.shards.clone(), move || {
+        let raw_ms = clock.read().raw_ms;
+        if workers.iter().any(|worker| worker.is_stuck(raw_ms)) {
+            if clock.hold(Hold::Worker) {
+                tracing::warn!("a worker does not turn: core time stands still");
+            }
+        } else if clock.holds(Hold::Worker) {
+            let held_ms = clock.release(Hold::Worker);
+            tracing::warn!(held_ms, "all workers turn again");
+        }
+        shared.shed.settle();
+    })
+    .await;
+}
+
+fn load_policies(engine: &Engine, config: &Config) -> Result<PolicySet, pulsegate_policy::Error> {
+    PolicySet::load(
+        engine,
+        &config.classes,
+        config.policy_sources(),
+        config.routes.clone(),
+        &config.executor_waits(),
+    )
+}
+
+fn worker_count(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    config.server.workers.map_or_else(cores, |workers| workers as usize).max(1)
+}
+
+/// Drawn anew at each start: nothing outlives the process yet that would have to agree with it.
+fn hash_key() -> [u64; 2] {
+    [0, 1].map(|half: u64| RandomState::new().hash_one(half))
+}
+
+fn unknown_quota(config: &Config) -> Quota {
+    Quota {
+        rate_per_second: config.limits.unknown_rate_per_second,
+        burst: config.limits.unknown_burst,
+    }
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let limits = &config.limits;
+    ConnectionLimits {
+        connections: limits.connections,
+        header: Duration::from_millis(limits.header_timeout_ms.into()),
+        body: Duration::from_millis(limits.body_timeout_ms.into()),
+        idle: Duration::from_millis(limits.idle_timeout_ms.into()),
+    }
+}
+
+/// Binds every listener: agents' on each worker, the operator's on the first.
+fn bind(
+    config: &Config,
+    count: usize,
+    tls: Option<TlsAcceptor>,
+) -> Result<(Addresses, Vec<Vec<Lane>>), Error> {
+    let listen = |address, count| {
+        transport::bind(address, count).map_err(|source| Error::Listen { address, source })
+    };
+    let agents = listen(config.server.listen, count)?;
+    let admin = config.server.admin_listen.map(|address| listen(address, 1)).transpose()?;
+    let is_local = agents.address.ip().to_canonical().is_loopback();
+    let kind = if is_local && admin.is_none() { ListenerKind::All } else { ListenerKind::Agents };
+    let addresses = Addresses {
+        agents: agents.address,
+        admin: match &admin {
+            Some(admin) => Some(admin.address),
+            None => (kind == ListenerKind::All).then_some(agents.address),
+        },
+        tls: tls.is_some(),
+    };
+    let lanes = |bound: Bound, kind, tls: Option<TlsAcceptor>| {
+        let lane = move |listener| Lane { listener, kind, tls: tls.clone() };
+        bound.listeners.into_iter().map(lane)
+    };
+    let mut workers: Vec<Vec<Lane>> = lanes(agents, kind, tls).map(|lane| vec![lane]).collect();
+    for lane in admin.into_iter().flat_map(|admin| lanes(admin, ListenerKind::Admin, None)) {
+        workers[0].push(lane);
+    }
+    Ok((addresses, workers))
+}
+
+fn spawn(
+    lanes: Vec<Vec<Lane>>,
+    shared: &Arc<Shared>,
+    phase: &watch::Sender<Phase>,
+) -> io::Result<Arc<Vec<Worker>>> {
+    let workers = lanes
+        .into_iter()
+        .enumerate()
+        .map(|(index, lanes)| Worker::spawn(index, lanes, shared.clone(), phase.subscribe()));
+    workers.collect::<io::Result<Vec<_>>>().map(Arc::new)
 }

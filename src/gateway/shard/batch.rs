@@ -8,7 +8,9 @@ use pulsegate_core::TenantId;
 use pulsegate_policy::{self as policy, Evaluation, PolicySet};
 use pulsegate_wire::Heartbeat;
 
-use super::heartbeat::{BENCH, Begun, Bench, Decided, Gate, Incoming, Pending, Refused, custom};
+use super::heartbeat::{
+    Begun, Bench, Decided, Gate, Incoming, Pending, Refused, custom, with_bench,
+};
 use super::{Reply, Shards};
 use crate::clock::Reading;
 
@@ -44,7 +46,7 @@ impl Shards {
         let config = self.config.load();
         let policies = self.policies.load();
         let mut lanes = self.lanes(tenant, items, &config.classes);
-        BENCH.with_borrow_mut(|bench| {
+        with_bench(|bench| {
             let mut rest = &mut lanes[..];
             while let Some(first) = rest.first() {
                 let round = first.round;

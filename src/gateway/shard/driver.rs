@@ -8,7 +8,7 @@ use pulsegate_core::{Census, Millis};
 use tokio::time::Instant;
 
 use super::Shards;
-use super::heartbeat::BENCH;
+use super::heartbeat::with_bench;
 use crate::telemetry::Gauge;
 
 /// Longest sleep between two looks at the deadlines: one tick of the wheel. A heartbeat can bring
@@ -52,7 +52,7 @@ impl Shards {
     pub(super) fn handle_deadlines(&self) -> bool {
         let mut more = false;
         for index in 0..self.shards.len() {
-            more |= BENCH.with_borrow_mut(|bench| {
+            more |= with_bench(|bench| {
                 let now = self.clock.now();
                 let is_due = |next: Option<Millis>| next.is_some_and(|next| next <= now);
                 let more = self.under_lock(index, &mut bench.effects, |shard, effects| {

@@ -7,7 +7,7 @@
 //! [`Shard::begin`] and [`Shard::finish`] are what happens under the two locks; a batch runs the
 //! same two over many heartbeats at once.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use pulsegate_core::{
     AgentKey, Beat, Classes, Decision, Effects, Handled, Refusal, Slot, TenantId, Ticket,
@@ -26,6 +26,8 @@ pub enum Refused {
     Limited {
         /// When to try again, in milliseconds; at most the time until the agent is due.
         retry_after_ms: u64,
+        /// When the agent is due, in milliseconds.
+        due_ms: u64,
         /// The heartbeat came from an agent that is not known yet.
         unknown: bool,
     },
@@ -43,10 +45,18 @@ pub(super) struct Bench {
 }
 
 thread_local! {
-    pub(super) static BENCH: RefCell<Bench> = RefCell::new(Bench {
-        worker: Worker::new(),
-        effects: Effects::default(),
-    });
+    static BENCH: Cell<Option<Box<Bench>>> = const { Cell::new(None) };
+}
+
+/// Works on this thread's bench. Whoever is called back meanwhile (an action that ends at once,
+/// say) gets one of its own, and a panic costs the bench and nothing else.
+pub(super) fn with_bench<R>(work: impl FnOnce(&mut Bench) -> R) -> R {
+    let mut bench = BENCH
+        .take()
+        .unwrap_or_else(|| Box::new(Bench { worker: Worker::new(), effects: Effects::default() }));
+    let result = work(&mut bench);
+    BENCH.set(Some(bench));
+    result
 }
 
 /// A heartbeat taken apart into what the machine takes, what is remembered and what is answered.
@@ -98,7 +108,7 @@ impl Shards {
         let key = self.key(tenant, &heartbeat.agent_id);
         let index = self.index(&key);
         let at = self.clock.read();
-        BENCH.with_borrow_mut(|bench| {
+        with_bench(|bench| {
             let begun = self.under_lock(index, &mut bench.effects, |shard, effects| {
                 shard.begin(at, &policies, key, incoming, &|| self.admit(gate), effects)
             });
@@ -125,7 +135,11 @@ impl Shards {
         if self.is_full() {
             return Err(Refused::Machine(Refusal::Full));
         }
-        gate().map_err(|retry_after_ms| Refused::Limited { retry_after_ms, unknown: true })
+        gate().map_err(|wait_ms| Refused::Limited {
+            retry_after_ms: wait_ms,
+            due_ms: u64::MAX,
+            unknown: true,
+        })
     }
 
     pub(super) fn context<'a>(&self, at: Reading, policies: &'a PolicySet) -> Context<'a> {
@@ -248,7 +262,7 @@ impl Shard {
         self.limiter.charge(at.raw_ms, slot, fresh).map_err(|wait_ms| {
             let due_ms = u64::from(self.machine.handle_limited(at.now, slot, beat, effects));
             let retry_after_ms = spread(wait_ms, due_ms, hash);
-            Refused::Limited { retry_after_ms, unknown: false }
+            Refused::Limited { retry_after_ms, due_ms, unknown: false }
         })
     }
 

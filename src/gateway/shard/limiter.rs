@@ -42,8 +42,8 @@ impl Quota {
     }
 }
 
-/// Limiter of the agents of one shard; used under the shard's lock.
-pub(super) struct Limiter {
+/// A limiter over a slab of slots; used under a lock.
+pub struct Limiter {
     inner: RateLimiter<Charge, Slab, Dial, NoOpMiddleware<Instant>>,
 }
 
@@ -67,21 +67,29 @@ struct Dial(Cell<u64>);
 struct Instant(u64);
 
 impl Limiter {
-    pub(super) fn new(quota: Quota) -> Self {
+    /// Every slot has its full quota.
+    #[must_use]
+    pub fn new(quota: Quota) -> Self {
         Self { inner: RateLimiter::new(quota.governor(), Slab::default(), Dial::default()) }
     }
 
-    /// Charges one request at `raw_ms`.
+    /// Charges one request at `raw_ms`; a `fresh` slot starts with a full quota.
     ///
     /// # Errors
     /// The time to wait, in milliseconds, at least 1; nothing was charged.
-    pub(super) fn charge(&self, raw_ms: u64, slot: Slot, fresh: bool) -> Result<(), u64> {
+    pub fn charge(&self, raw_ms: u64, slot: Slot, fresh: bool) -> Result<(), u64> {
         self.inner.clock().0.set(raw_ms.saturating_mul(1_000_000));
         let charge = Charge { slot: slot.0, fresh };
         self.inner.check_key(&charge).map_err(|until: NotUntil<Instant>| {
             let wait = until.wait_time_from(self.inner.clock().now());
             u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
         })
+    }
+}
+
+impl std::fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Limiter")
     }
 }
 

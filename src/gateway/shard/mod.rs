@@ -32,7 +32,7 @@ pub use batch::Item;
 pub use cold::Explained;
 pub use driver::drive;
 pub use heartbeat::{Gate, Refused};
-pub use limiter::Quota;
+pub use limiter::{Limiter, Quota};
 pub use operate::{BadCursor, Cursor, Found};
 pub use reply::Reply;
 
@@ -41,7 +41,6 @@ use crate::config::Config;
 use crate::telemetry::{LimitedSource, ShedReason, Telemetry};
 use cold::Cold;
 use heartbeat::Bench;
-use limiter::Limiter;
 
 /// Events that a slow subscriber may lag behind before it loses the oldest ones.
 ///
@@ -141,6 +140,17 @@ impl Shards {
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    /// The same, without a claim of its own: not to be kept for long.
+    pub fn config_guard(&self) -> arc_swap::Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// What one agent may send.
+    #[must_use]
+    pub fn agent_quota(&self) -> Quota {
+        agent_quota(&self.config.load())
     }
 
     /// Takes a new configuration; intervals above a lowered cap move with the next heartbeat.

@@ -8,7 +8,7 @@ use pulsegate_core::{
 };
 use pulsegate_wire::{Command, Registration};
 
-use super::heartbeat::BENCH;
+use super::heartbeat::with_bench;
 use super::{Explained, Shards};
 
 /// Where a listing goes on: opaque to clients, and valid for as long as the process lives.
@@ -190,7 +190,7 @@ impl Shards {
 
     /// Acts on one machine and delivers what came of it.
     fn act<R>(&self, index: usize, act: impl FnOnce(&mut Machine, &mut Effects) -> R) -> R {
-        BENCH.with_borrow_mut(|bench| {
+        with_bench(|bench| {
             let result = self.under_lock(index, &mut bench.effects, |shard, effects| {
                 act(&mut shard.machine, effects)
             });

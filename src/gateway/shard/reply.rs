@@ -99,6 +99,12 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// What became of the heartbeat.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
     /// Appends the JSON form.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         // A Vec takes every write, and no key here can fail.

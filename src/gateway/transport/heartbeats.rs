@@ -1,0 +1,227 @@
+//! The two routes of heartbeats.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Request, Version};
+use hyper::body::Incoming;
+use prost::Message as _;
+use pulsegate_core::TenantId;
+use pulsegate_wire::{Problem, limits};
+
+use super::respond::{self, Answer};
+use super::service::Session;
+use super::{body, respond::internal};
+use crate::admission::{self, Checked, Format, Rejection, authenticate};
+use crate::shard::{Item, Refused, Reply, protobuf as pb};
+use crate::telemetry::{BeatOutcome, Transport};
+
+/// Which of the two routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `POST /v1/heartbeats`.
+    Single,
+    /// `POST /v1/heartbeats/batch`.
+    Batch,
+}
+
+/// What is known of a request before its body.
+#[derive(Clone, Copy)]
+struct Head {
+    tenant: TenantId,
+    format: Format,
+    transport: Transport,
+}
+
+thread_local! {
+    /// Answers are put together here before they get bytes of their own, of the right size.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Session {
+    /// Serves one request with heartbeats.
+    pub(super) async fn heartbeats(
+        &self,
+        route: Route,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Rejection> {
+        let began = Instant::now();
+        let head = self.head(&request)?;
+        let (parts, body) = request.into_parts();
+        let limit = match route {
+            Route::Single => limits::HEARTBEAT_BYTES,
+            Route::Batch => limits::BATCH_BYTES,
+        };
+        let bytes = body::read(&self.shared, &parts.headers, body, limit).await?;
+        let handle = || match route {
+            Route::Single => self.single(head, &bytes),
+            Route::Batch => self.batch(head, &bytes),
+        };
+        // A bug in one heartbeat must not cost the other requests of this connection.
+        let answer = catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
+            tracing::error!(peer = %self.peer, "a heartbeat could not be handled: a bug");
+            Err(internal())
+        })?;
+        self.shared.telemetry.handled(began.elapsed());
+        Ok(respond::ok(head.format, answer))
+    }
+
+    fn head(&self, request: &Request<Incoming>) -> Result<Head, Rejection> {
+        let headers = request.headers();
+        let config = self.shared.shards.config_guard();
+        let tenant = authenticate(&config, headers.get(AUTHORIZATION), &self.authenticated)?;
+        let format = Format::of(headers.get(CONTENT_TYPE)).map_err(Rejection::of)?;
+        let is_http2 = request.version() == Version::HTTP_2;
+        let transport = if is_http2 { Transport::Http2 } else { Transport::Http1 };
+        Ok(Head { tenant, format, transport })
+    }
+
+    fn single(&self, head: Head, body: &[u8]) -> Result<Bytes, Rejection> {
+        let heartbeat = admission::heartbeat(head.format, body).map_err(Rejection::of)?;
+        let telemetry = &self.shared.telemetry;
+        let answered =
+            self.shared.shards.handle_heartbeat(head.tenant, heartbeat, &self.gate(), |reply| {
+                telemetry.heartbeat(head.transport, reply.outcome().into());
+                BUFFER.with_borrow_mut(|buffer| {
+                    buffer.clear();
+                    write(head.format, reply, buffer);
+                    Bytes::copy_from_slice(buffer)
+                })
+            });
+        answered.map_err(|refused| {
+            telemetry.heartbeat(head.transport, outcome(&refused));
+            self.refusal(refused)
+        })
+    }
+
+    fn batch(&self, head: Head, body: &[u8]) -> Result<Bytes, Rejection> {
+        let checked = admission::batch(head.format, body).map_err(Rejection::of)?;
+        let mut answer = BatchAnswer::new(head.format, checked.len());
+        let mut items = Vec::with_capacity(checked.len());
+        let mut bad = Vec::new();
+        for (place, checked) in checked.into_iter().enumerate() {
+            match checked {
+                Checked::Ok(heartbeat) => items.push(Item { place, heartbeat }),
+                Checked::Err(problem) => bad.push((place, problem)),
+            }
+        }
+        let telemetry = &self.shared.telemetry;
+        telemetry.heartbeats(head.transport, BeatOutcome::Rejected, bad.len() as u64);
+        for (_, (_, problem)) in &bad {
+            problem.code().into_iter().for_each(|code| telemetry.rejected(code));
+        }
+        let mut bad = bad.into_iter().peekable();
+        let gate = self.gate();
+        self.shared.shards.handle_batch(head.tenant, items, &gate, |place, id, result| {
+            while let Some((_, (id, problem))) = bad.next_if(|(bad, _)| *bad < place) {
+                answer.problem(&id, &problem);
+            }
+            match result {
+                Ok(reply) => {
+                    telemetry.heartbeat(head.transport, reply.outcome().into());
+                    answer.directive(id, reply);
+                }
+                Err(refused) => {
+                    telemetry.heartbeat(head.transport, outcome(&refused));
+                    let rejection = self.refusal(refused);
+                    telemetry.rejected(rejection.code());
+                    answer.problem(id, &rejection.problem);
+                }
+            }
+        });
+        bad.for_each(|(_, (id, problem))| answer.problem(&id, &problem));
+        Ok(answer.finish())
+    }
+
+    /// What an agent that nobody knows yet has to pass.
+    fn gate(&self) -> impl Fn() -> Result<(), u64> {
+        || self.shared.sources.charge(self.shared.clock.read().raw_ms, self.peer.ip())
+    }
+
+    fn refusal(&self, refused: Refused) -> Rejection {
+        Rejection::refused(refused, self.shared.shards.agent_quota(), self.shared.sources.quota())
+    }
+}
+
+fn outcome(refused: &Refused) -> BeatOutcome {
+    match refused {
+        Refused::Limited { unknown: false, .. } => BeatOutcome::Limited,
+        Refused::Limited { unknown: true, .. } | Refused::Machine(_) => BeatOutcome::Rejected,
+    }
+}
+
+fn write(format: Format, reply: &Reply<'_>, out: &mut Vec<u8>) {
+    match format {
+        Format::Json => reply.write_json(out),
+        Format::Protobuf => reply.write_protobuf(out),
+    }
+}
+
+/// The answer to a batch as it grows.
+struct BatchAnswer {
+    format: Format,
+    bytes: Vec<u8>,
+}
+
+impl BatchAnswer {
+    /// Room for one directive without rules; more is made where it is needed.
+    const ITEM_BYTES: usize = 192;
+
+    fn new(format: Format, items: usize) -> Self {
+        let mut bytes = Vec::with_capacity(32 + items * Self::ITEM_BYTES);
+        if format == Format::Json {
+            bytes.extend_from_slice(b"{\"results\":[");
+        }
+        Self { format, bytes }
+    }
+
+    fn directive(&mut self, id: &str, reply: &Reply<'_>) {
+        match self.format {
+            Format::Json => {
+                self.begin_json(id, b",\"directive\":");
+                reply.write_json(&mut self.bytes);
+                self.bytes.push(b'}');
+            }
+            Format::Protobuf => pb::message(&mut self.bytes, 1, |out| {
+                pb::text(out, 1, id);
+                pb::message(out, 2, |out| reply.write_protobuf(out));
+            }),
+        }
+    }
+
+    fn problem(&mut self, id: &str, problem: &Problem) {
+        match self.format {
+            Format::Json => {
+                self.begin_json(id, b",\"problem\":");
+                // A Vec takes every write, and no key here can fail.
+                let _ = serde_json::to_writer(&mut self.bytes, problem);
+                self.bytes.push(b'}');
+            }
+            Format::Protobuf => pb::message(&mut self.bytes, 1, |out| {
+                pb::text(out, 1, id);
+                pb::bytes(out, 3, &problem.encode_to_vec());
+            }),
+        }
+    }
+
+    /// Names are checked or empty: nothing in them needs an escape.
+    fn begin_json(&mut self, id: &str, field: &[u8]) {
+        if self.bytes.last() != Some(&b'[') {
+            self.bytes.push(b',');
+        }
+        self.bytes.extend_from_slice(b"{\"agent_id\":\"");
+        self.bytes.extend_from_slice(id.as_bytes());
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(field);
+    }
+
+    fn finish(mut self) -> Bytes {
+        if self.format == Format::Json {
+            self.bytes.extend_from_slice(b"]}");
+        }
+        self.bytes.into()
+    }
+}

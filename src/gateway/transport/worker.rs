@@ -1,0 +1,173 @@
+//! One thread: its runtime, its listeners and the connections that they accept.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::Shared;
+use super::connection::{Accepted, Place, builder, turn_away};
+use crate::api::ListenerKind;
+use crate::clock::STALL_MS;
+
+/// How often a worker shows that it turns. Source: chosen, ten times within [`STALL_MS`].
+const TURN: Duration = Duration::from_millis(STALL_MS / 10);
+
+/// Shortest and longest pause after the kernel could not accept (too many open files, say).
+/// Source: chosen: what is missing comes back when connections end.
+const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+
+/// Where a gateway stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Connections are accepted and served.
+    Serving,
+    /// None is accepted; those that are open end after what is in flight.
+    Draining,
+    /// Whatever is left ends now.
+    Ended,
+}
+
+/// One listener of a worker.
+pub struct Lane {
+    /// The socket.
+    pub listener: TcpListener,
+    /// What is served there.
+    pub kind: ListenerKind,
+    /// How connections are encrypted; `None` for cleartext.
+    pub tls: Option<TlsAcceptor>,
+}
+
+/// A thread that serves connections.
+#[derive(Debug)]
+pub struct Worker {
+    thread: JoinHandle<()>,
+    turned_ms: Arc<AtomicU64>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// The thread or its runtime could not be made.
+    pub fn spawn(
+        index: usize,
+        lanes: Vec<Lane>,
+        shared: Arc<Shared>,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let turned_ms = Arc::new(AtomicU64::new(shared.clock.read().raw_ms));
+        let (ending, ended) = watch::channel(false);
+        let turned = turned_ms.clone();
+        let thread =
+            std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                runtime.block_on(run(lanes, shared, phase, turned));
+                drop(runtime);
+                ending.send_replace(true);
+            })?;
+        Ok(Self { thread, turned_ms, ended })
+    }
+
+    /// Whether its runtime has not turned for more than a second: what its sockets hold cannot be
+    /// heard.
+    #[must_use]
+    pub fn is_stuck(&self, raw_ms: u64) -> bool {
+        let is_over = *self.ended.borrow() || self.thread.is_finished();
+        !is_over && raw_ms.saturating_sub(self.turned_ms.load(Relaxed)) > STALL_MS
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the thread is gone, which is an end as well.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+async fn run(
+    lanes: Vec<Lane>,
+    shared: Arc<Shared>,
+    mut phase: watch::Receiver<Phase>,
+    turned_ms: Arc<AtomicU64>,
+) {
+    let clock = shared.clock.clone();
+    tokio::spawn(async move {
+        loop {
+            turned_ms.store(clock.read().raw_ms, Relaxed);
+            tokio::time::sleep(TURN).await;
+        }
+    });
+    // A watch of the worker's own: its connections do not meet those of other threads there.
+    let own = watch::Sender::new(Phase::Serving);
+    let (alive, mut all_ended) = mpsc::channel::<()>(1);
+    let accepting: Vec<_> = lanes
+        .into_iter()
+        .map(|lane| tokio::spawn(accept(lane, shared.clone(), own.subscribe(), alive.clone())))
+        .collect();
+    drop(alive);
+    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    own.send_replace(Phase::Draining);
+    tokio::select! {
+        _ = all_ended.recv() => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+    }
+}
+
+async fn accept(
+    lane: Lane,
+    shared: Arc<Shared>,
+    phase: watch::Receiver<Phase>,
+    alive: mpsc::Sender<()>,
+) {
+    let Lane { listener, kind, tls } = lane;
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listener cannot be used"),
+    };
+    let builder = Arc::new(builder());
+    let mut pause = ACCEPT_PAUSE[0];
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_peer(&error) => continue,
+            Err(error) => {
+                shared.shed.note(crate::telemetry::ShedReason::Connections);
+                tracing::error!(%error, ?pause, "no connection can be accepted");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE[1]);
+                continue;
+            }
+        };
+        pause = ACCEPT_PAUSE[0];
+        let Some(place) = Place::take(&shared) else {
+            turn_away(&shared, stream, tls.is_some());
+            continue;
+        };
+        let (shared, builder, phase) = (shared.clone(), builder.clone(), phase.clone());
+        let accepted = Accepted { shared, builder, kind, peer, place, phase };
+        let (tls, alive) = (tls.clone(), alive.clone());
+        tokio::spawn(async move {
+            accepted.serve(stream, tls).await;
+            drop(alive);
+        });
+    }
+}
+
+/// The peer went away before it was accepted: nothing is wrong here.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+    )
+}
