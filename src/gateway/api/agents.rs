@@ -21,6 +21,9 @@ use super::{State, view};
 /// Source: chosen; a few milliseconds in all.
 const STEPS: usize = 16_384;
 
+/// Agents in a page when nothing else is asked for.
+const PAGE: usize = 100;
+
 /// Agents looked at, and listed, before other work of the same worker has its turn.
 ///
 /// Source: chosen; at about a microsecond for each agent listed.
@@ -34,7 +37,7 @@ pub(super) async fn list(
     FromState(state): FromState<State>,
     params: Params,
 ) -> Result<Response, Refused> {
-    let query = Query::read(&state, &pairs(params)?)?;
+    let query = Query::read(&state, &pairs(params)?, PAGE)?;
     let (agents, next) = walk(&state, &query, |config, found| view::agent(config, found)).await;
     Ok(Json(AgentPage { agents, next }).into_response())
 }

@@ -19,8 +19,7 @@ pub(super) async fn all(
     FromState(state): FromState<State>,
     params: Params,
 ) -> Result<Json<FleetView>, Refused> {
-    let mut query = Query::read(&state, &pairs(params)?)?;
-    query.limit = limits::PAGE_ITEMS;
+    let query = Query::read(&state, &pairs(params)?, limits::PAGE_ITEMS)?;
     let (agents, next) = walk(&state, &query, |_, found| view::glance(found)).await;
     let counted = if state.config.load().tenants.names().len() == 1 {
         count(&state.shards.census())

@@ -8,9 +8,6 @@ use super::problem::Refused;
 use crate::config::Config;
 use crate::shard::{Cursor, Found};
 
-/// Agents in a page when nothing else is asked for.
-const PAGE: usize = 100;
-
 /// Most labels and capabilities in one query.
 const MAX_FILTERS: usize = 16;
 
@@ -37,12 +34,12 @@ pub(super) struct Filter {
 }
 
 impl Query {
-    /// Reads a query; every parameter must be known.
-    pub(super) fn read(state: &State, pairs: &Pairs) -> Result<Self, Refused> {
+    /// Reads a query for `limit` agents where it says nothing else; every parameter must be known.
+    pub(super) fn read(state: &State, pairs: &Pairs, limit: usize) -> Result<Self, Refused> {
         let config = state.config.load();
         let mut query = Self {
             tenant: TenantId(0),
-            limit: PAGE,
+            limit,
             cursor: Cursor::default(),
             filter: Filter::default(),
         };
