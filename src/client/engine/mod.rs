@@ -388,7 +388,7 @@ impl Engine {
     /// Starts the next attempt of an unanswered heartbeat, if it is time.
     fn repeat(&mut self, now: Time) -> bool {
         let Some(pending) = &mut self.pending else { return false };
-        if !pending.retry_at.is_some_and(|at| at <= now) {
+        if pending.retry_at.is_none_or(|at| at > now) {
             return false;
         }
         pending.retries += 1;

@@ -1,0 +1,139 @@
+//! `pulsegate serve`: the gateway as a process, with the signals that a service gets.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pulsegate_gateway::config::{Config, Overrides};
+use pulsegate_gateway::server::Gateway;
+use pulsegate_gateway::telemetry::{Logs, init_logs};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, Failure, Outcome, config, text};
+
+/// Arguments of `pulsegate serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Every option of the file can also be given as a variable: \
+                        PULSEGATE_CADENCE_MIN_MS sets cadence.min_ms.\n\
+                        Signals: SIGHUP reads the file again, SIGTERM and SIGINT answer what is \
+                        in flight and end.\n\
+                        Example: pulsegate serve --set cadence.dwell_ms=30000")]
+pub(super) struct Args {
+    /// Configuration in TOML, such as /etc/pulsegate/pulsegate.toml; default: none needed
+    #[arg(long, env = "PULSEGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address that agents beat to; default 127.0.0.1:8420, port 0 takes any
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Address of the operator's routes where --listen is not on loopback, such as 127.0.0.1:8421
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<SocketAddr>,
+    /// Serve agents outside loopback without TLS or without credentials; default: refused
+    #[arg(long)]
+    insecure: bool,
+    /// Sets any option of the file, such as classes.normal.interval_ms=15000; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let loaded = args.load()?;
+    let logs = init_logs(&loaded.log).map_err(|error| Failure::new(Exit::Usage, error))?;
+    // The gateway has threads of its own for its listeners; these two are for everything else.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Unavailable, error))?
+        .block_on(serve(args, Arc::new(loaded), &logs))
+}
+
+impl Args {
+    fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::from_environment(std::env::vars_os());
+        for (key, value) in &self.settings {
+            overrides = overrides.flag("--set", key, value);
+        }
+        if let Some(listen) = self.listen {
+            overrides = overrides.flag("--listen", "listen", listen.to_string());
+        }
+        if let Some(listen) = self.admin_listen {
+            overrides = overrides.flag("--admin-listen", "admin_listen", listen.to_string());
+        }
+        if self.insecure {
+            overrides = overrides.flag("--insecure", "insecure", "true");
+        }
+        overrides
+    }
+
+    fn load(&self) -> Result<Config, Failure> {
+        Config::load(self.config.as_deref(), &self.overrides())
+            .map_err(|error| Failure::new(Exit::Usage, config::problems(&error)))
+    }
+}
+
+async fn serve(args: &Args, config: Arc<Config>, logs: &Logs) -> Outcome {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Unavailable, error);
+    let mut hang_up = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
+    let gateway = Gateway::start(config).map_err(|error| Failure::from(&error))?;
+    text::print(&addresses(&gateway));
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => reload(args, &gateway, logs),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("shutting down: answering what is in flight");
+    let grace = Duration::from_millis(gateway.config().limits.shutdown_ms.into());
+    gateway.shutdown(grace).await;
+    Ok(())
+}
+
+/// Reads the configuration again; one that is wrong changes nothing.
+fn reload(args: &Args, gateway: &Gateway, logs: &Logs) {
+    let new = match args.load() {
+        Ok(new) => new,
+        Err(failure) => {
+            tracing::error!("not reloaded, nothing has changed: {}", failure.message);
+            return;
+        }
+    };
+    match gateway.reload(&new) {
+        Ok(kept) => {
+            for option in kept {
+                tracing::warn!(option, "differs, but stays as it is until a restart");
+            }
+            if let Err(error) = logs.set_level(gateway.config().log.level) {
+                tracing::warn!(%error, "the level of the log stays as it was");
+            }
+        }
+        Err(error) => {
+            let failure = Failure::from(&error);
+            tracing::error!("not reloaded, nothing has changed: {}", failure.message);
+        }
+    }
+}
+
+fn addresses(gateway: &Gateway) -> String {
+    let addresses = gateway.addresses();
+    let scheme = if addresses.tls { "https" } else { "http" };
+    let agents = format!("{scheme}://{}", addresses.agents);
+    let mut text = format!("pulsegate serves\n  agents   {agents}/v1/heartbeats\n");
+    if let Some(admin) = addresses.admin {
+        let operators = if admin == addresses.agents { agents } else { format!("http://{admin}") };
+        text.push_str(&format!(
+            "  fleet    {operators}/v1/agents\n  health   {operators}/health/agents\n  metrics  \
+             {operators}/metrics\n"
+        ));
+    }
+    text
+}
