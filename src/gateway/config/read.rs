@@ -194,10 +194,12 @@ fn read_classes(table: &mut Table<'_, '_>, cadence: &Cadence) -> core::Classes {
         let options = table.within(&name, |table| {
             let options = ClassOptions::read(table, base);
             table.refuse_rest();
-            check_class(table, &options, cadence);
-            options
+            check_class(table, &options, cadence).then_some(options)
         });
-        options.apply(class);
+        // A wrong class keeps its defaults, so that those that follow it are judged on their own.
+        if let Some(options) = options {
+            options.apply(class);
+        }
     }
     if classes.len() > core::Classes::MAX {
         table.problem("", format!("there may be {} classes", core::Classes::MAX));
@@ -228,35 +230,44 @@ impl ClassOptions {
     }
 }
 
-fn check_class(table: &mut Table<'_, '_>, class: &ClassOptions, cadence: &Cadence) {
-    let least = class.suspect_grace_ms.saturating_add(cadence.min_ms);
+/// Whether the numbers of a class fit together; reports where not.
+fn check_class(table: &mut Table<'_, '_>, class: &ClassOptions, cadence: &Cadence) -> bool {
+    let suspect = class.suspect_grace_ms;
+    let least = suspect.saturating_add(cadence.min_ms);
     if class.detect_within_ms <= least {
         table.problem(
             "detect_within_ms",
             format!("must be larger than suspect_grace_ms and cadence.min_ms together, {least}"),
         );
-        return;
+        return false;
     }
-    let cap = class.detect_within_ms - class.suspect_grace_ms;
-    if class.interval_ms > cap.min(cadence.max_ms) || class.interval_ms < cadence.min_ms {
-        table.problem(
-            "interval_ms",
-            format!(
-                "must be from cadence.min_ms, {}, to {}, the smaller of cadence.max_ms and \
-                 detect_within_ms - suspect_grace_ms",
-                cadence.min_ms,
-                cap.min(cadence.max_ms)
-            ),
-        );
-    }
-    if class.fail_grace_ms <= class.suspect_grace_ms {
-        let least = class.suspect_grace_ms;
-        table.problem("fail_grace_ms", format!("must be larger than suspect_grace_ms, {least}"));
-    }
-    if class.act_grace_ms < class.fail_grace_ms {
-        let least = class.fail_grace_ms;
-        table.problem("act_grace_ms", format!("must be at least fail_grace_ms, {least}"));
-    }
+    let most = (class.detect_within_ms - suspect).min(cadence.max_ms);
+    let mut problem = |key: &str, wrong: bool, message: String| {
+        if wrong {
+            table.problem(key, message);
+        }
+        wrong
+    };
+    let interval = problem(
+        "interval_ms",
+        !(cadence.min_ms..=most).contains(&class.interval_ms),
+        format!(
+            "must be from cadence.min_ms, {}, to {most}, the smaller of cadence.max_ms and \
+             detect_within_ms - suspect_grace_ms",
+            cadence.min_ms
+        ),
+    );
+    let fail = problem(
+        "fail_grace_ms",
+        class.fail_grace_ms <= suspect,
+        format!("must be larger than suspect_grace_ms, {suspect}"),
+    );
+    let act = problem(
+        "act_grace_ms",
+        class.act_grace_ms < class.fail_grace_ms,
+        format!("must be at least fail_grace_ms, {}", class.fail_grace_ms),
+    );
+    !(interval || fail || act)
 }
 
 fn read_recovery(table: &mut Table<'_, '_>) -> (Recovery, Vec<Executor>) {

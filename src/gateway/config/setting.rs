@@ -86,7 +86,9 @@ impl Setting for f64 {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
         match value {
             DeValue::Float(float) => Self::from_text(float.as_str()),
-            DeValue::Integer(_) => Ok(integer(value)? as Self),
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+                .map(|number| number as Self)
+                .map_err(|_| "must be a number of at most 2^63".to_owned()),
             other => Err(expected("a number", other)),
         }
     }

@@ -13,6 +13,8 @@
 //! This room may touch `core`, `config` and `telemetry`. It does not know the shards.
 
 pub mod exec;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
