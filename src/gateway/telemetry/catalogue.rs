@@ -140,6 +140,26 @@ impl Family {
     }
 }
 
+/// What the manual says about a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub name: &'static str,
+    /// Names of its labels.
+    pub labels: Vec<&'static str>,
+    /// What it tells.
+    pub help: &'static str,
+}
+
+/// Every metric, in the order of a scrape.
+pub fn describe() -> impl Iterator<Item = Described> {
+    FAMILIES.iter().map(|family| Described {
+        name: family.name,
+        labels: family.labels.iter().map(Label::name).collect(),
+        help: family.help,
+    })
+}
+
 macro_rules! catalogue {
     ($($id:ident = $name:literal, $kind:expr, [$($label:expr),*], $help:literal;)+) => {
         /// Index of a metric.

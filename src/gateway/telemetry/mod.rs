@@ -34,6 +34,7 @@ use cells::Cells;
 use names::Names;
 
 pub(crate) use happenings::incident_word;
+pub use catalogue::{Described, describe};
 pub use logs::{LogError, Logs, init_logs};
 pub use scrape::{CONTENT_TYPE, Figures};
 

@@ -1,0 +1,41 @@
+//! The manual: how agents, operators and authors of policies work with Pulsegate.
+//!
+//! | page | for |
+//! |---|---|
+//! | [`getting_started`] | everybody: from a clone to a paced fleet |
+//! | [`protocol`] | authors of agents: heartbeat, directive, errors, field by field |
+//! | [`silence`] | operators: what the gateway concludes from silence, and when |
+//! | [`cadence`] | operators, authors of policies: what becomes of a proposed interval |
+//! | [`policies`] | authors of policies: the contract, and writing one |
+//! | [`recovery`] | operators: what is done about an agent in trouble |
+//! | [`operating`] | operators: configuration, listeners, metrics, reload, shutdown |
+//! | [`figures`] | whoever wants to measure it |
+//!
+//! Tables of limits, errors, classes and metrics on these pages are held to the code by tests.
+
+#[doc = include_str!("getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("protocol.md")]
+pub mod protocol {}
+
+#[doc = include_str!("silence.md")]
+pub mod silence {}
+
+#[doc = include_str!("cadence.md")]
+pub mod cadence {}
+
+#[doc = include_str!("policies.md")]
+pub mod policies {}
+
+#[doc = include_str!("recovery.md")]
+pub mod recovery {}
+
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("figures.md")]
+pub mod figures {}
+
+#[cfg(test)]
+mod tests;

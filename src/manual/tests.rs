@@ -1,0 +1,157 @@
+//! The manual against the code.
+
+use pulsegate_core::Classes;
+use pulsegate_gateway::{config, telemetry};
+use pulsegate_wire::{Code, Directive, Heartbeat, limits};
+
+const PROTOCOL: &str = include_str!("protocol.md");
+const SILENCE: &str = include_str!("silence.md");
+const OPERATING: &str = include_str!("operating.md");
+const PAGES: [&str; 8] = [
+    include_str!("getting_started.md"),
+    PROTOCOL,
+    SILENCE,
+    include_str!("cadence.md"),
+    include_str!("policies.md"),
+    include_str!("recovery.md"),
+    OPERATING,
+    include_str!("figures.md"),
+];
+
+/// The fenced blocks of a page whose fence says this.
+fn blocks<'a>(page: &'a str, fence: &str) -> Vec<&'a str> {
+    let open = format!("```{fence}\n");
+    let parts = page.split(open.as_str()).skip(1);
+    parts.filter_map(|part| part.split("\n```").next()).collect()
+}
+
+/// Holds a table to the code: prints all of it where a row differs, to be pasted.
+fn assert_rows(page: &str, rows: &[String]) {
+    let missing: Vec<&String> = rows.iter().filter(|row| !page.contains(row.as_str())).collect();
+    assert!(missing.is_empty(), "rows that the page should have:\n{}", rows.join("\n"));
+}
+
+#[test]
+fn the_table_of_errors_is_the_one_of_the_wire() {
+    let row = |code: &Code| {
+        let word = code.as_str();
+        format!("| `{word}` | {} | {:#06x} | {} |", code.status(), code.quic(), code.title())
+    };
+    assert_rows(PROTOCOL, &Code::ALL.iter().map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_table_of_classes_is_the_default_one() {
+    let classes = Classes::default();
+    let row = |class: &pulsegate_core::Class| {
+        let seconds = |ms: u32| format!("{} s", ms / 1_000);
+        format!(
+            "| `{}` | {} | {} | {} | {} | {} past due |",
+            class.name,
+            seconds(class.interval_ms),
+            seconds(class.detect_within_ms),
+            seconds(class.suspect_grace_ms),
+            seconds(class.fail_grace_ms),
+            seconds(class.act_grace_ms),
+        )
+    };
+    assert_rows(SILENCE, &classes.iter().map(|(_, class)| row(class)).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_table_of_metrics_is_the_catalogue() {
+    let row = |metric: telemetry::Described| {
+        let labels: Vec<String> = metric.labels.iter().map(|name| format!("`{name}`")).collect();
+        format!("| `{}` | {} | {} |", metric.name, labels.join(", "), metric.help)
+    };
+    assert_rows(OPERATING, &telemetry::describe().map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_limits_named_are_those_of_the_wire() {
+    let thousands = |number: usize| {
+        let text = number.to_string();
+        let (head, tail) = text.split_at(text.len() - text.len().min(3));
+        if head.is_empty() { tail.to_owned() } else { format!("{head},{tail}") }
+    };
+    for claim in [
+        format!("A body has at most {} bytes", thousands(limits::HEARTBEAT_BYTES)),
+        format!("at most {} heartbeats and", thousands(limits::BATCH_ITEMS)),
+        format!("1 to {} of `A-Z", limits::AGENT_ID_BYTES),
+        format!("at most {}; detail ≤ {}", limits::COMMAND_ACKS, limits::ACK_DETAIL_BYTES),
+        format!("≤ {} bytes of letters", limits::NAME_BYTES),
+        format!("at most {}; value ≤ {}", limits::LABELS, limits::LABEL_VALUE_BYTES),
+        format!("at most {} names", limits::CAPABILITIES),
+        format!("path ≤ {} bytes", limits::PROBE_PATH_BYTES),
+        format!("≤ {} bytes |", limits::TASK_BYTES),
+        format!("at most {}; finite", limits::CUSTOM_METRICS),
+        format!("at most {} `rules`", limits::EARLY_RULES),
+        format!("at most {} wait", limits::COMMANDS),
+    ] {
+        assert!(PROTOCOL.contains(&claim), "the page does not say: {claim}");
+    }
+    assert_eq!(limits::BATCH_BYTES, 1_048_576);
+    assert_eq!(limits::STALL_AFTER_MIN_MS, 1_000);
+}
+
+#[test]
+fn the_heartbeats_shown_are_accepted() {
+    let shown = blocks(PROTOCOL, "json heartbeat");
+    assert!(!shown.is_empty());
+    for text in shown {
+        let heartbeat: Heartbeat = serde_json::from_str(text).unwrap();
+        assert_eq!(heartbeat.validate(), Ok(()), "{text}");
+        assert_same(text, &serde_json::to_value(heartbeat).unwrap());
+    }
+}
+
+#[test]
+fn the_directives_shown_are_read() {
+    let shown = blocks(PROTOCOL, "json directive");
+    assert!(!shown.is_empty());
+    for text in shown {
+        let directive: Directive = serde_json::from_str(text).unwrap();
+        assert_same(text, &serde_json::to_value(directive).unwrap());
+    }
+}
+
+/// Everything shown was understood: nothing of it is missing from what was read.
+fn assert_same(text: &str, read: &serde_json::Value) {
+    fn within(shown: &serde_json::Value, read: &serde_json::Value) -> bool {
+        match (shown, read) {
+            (serde_json::Value::Object(shown), serde_json::Value::Object(read)) => shown
+                .iter()
+                .all(|(key, value)| read.get(key).is_some_and(|other| within(value, other))),
+            _ => shown == read,
+        }
+    }
+    let shown: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert!(within(&shown, read), "shown {shown}\nread {read}");
+}
+
+#[test]
+fn the_configurations_shown_are_valid() {
+    let shown: Vec<&str> = PAGES.iter().flat_map(|page| blocks(page, "toml config")).collect();
+    assert!(shown.len() >= 2);
+    for text in shown {
+        let directory = std::path::Path::new("/");
+        let parsed =
+            config::Config::parse("manual", text, directory, &config::Overrides::default());
+        assert!(parsed.is_ok(), "{text}\n{}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn the_policy_shown_is_the_one_that_the_sdk_compiles() {
+    let documented: String = include_str!("../../plugins/sdk/lib.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .collect();
+    let readme = include_str!("../../README.md");
+    for (name, page) in [("the manual", PAGES[4]), ("README.md", readme)] {
+        let shown = [blocks(page, "rust,ignore"), blocks(page, "rust")].concat();
+        assert_eq!(shown.len(), 1, "{name} shows one policy");
+        assert!(documented.contains(shown[0]), "{name} shows another policy:\n{documented}");
+    }
+}
