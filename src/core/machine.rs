@@ -19,6 +19,8 @@
 //! also between a heartbeat and its verdict; the census equals a recount; an agent has at most
 //! one open action; a refused, repeated or stale heartbeat changes nothing.
 
+use alloc::vec::Vec;
+
 use pulsegate_wire::{Command, Health};
 
 use crate::{AgentKey, Effects, Event, EventKind, Millis, Slot};
@@ -30,6 +32,7 @@ mod config;
 mod deadlines;
 mod decide;
 mod heartbeat;
+mod index;
 mod operator;
 mod record;
 mod recovery;
@@ -90,6 +93,13 @@ impl Machine {
     #[must_use]
     pub fn find(&self, key: AgentKey<'_>) -> Option<Slot> {
         self.agents.find(key)
+    }
+
+    /// The slots of many agents, in the order of the keys: for batches, under the same lock as
+    /// their heartbeats. Among a million agents a lookup waits for memory, and many lookups wait
+    /// together: several times faster than one by one (bench `core`).
+    pub fn find_all(&self, keys: &[AgentKey<'_>], slots: &mut Vec<Option<Slot>>) {
+        self.agents.find_all(keys, slots);
     }
 
     /// No deadline passes before this instant; `None` when no agent is known.

@@ -166,6 +166,18 @@ impl Wheel {
         Some(Millis((self.tick + slots as u64).saturating_mul(TICK_MS)))
     }
 
+    /// Loads a timer's node, so that moving it soon does not wait for memory.
+    pub(crate) fn touch(&self, timer: u32) {
+        core::hint::black_box(self.nodes[timer as usize].tick);
+    }
+
+    /// Loads the neighbours of a timer's node, which moving it changes.
+    pub(crate) fn touch_neighbours(&self, timer: u32) {
+        let Node { previous, next, .. } = self.nodes[timer as usize];
+        let tick = |index: u32| self.nodes.get(index as usize).map(|node| node.tick);
+        core::hint::black_box((tick(previous), tick(next)));
+    }
+
     /// Number of armed timers.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use pulsegate_wire::{Health, Outcome, Reason, State, Status};
 
+use super::index::Index;
 use super::record::{Flags, Lag, Name, Record, Standing};
 use super::stats::{Reading, Stats};
 use super::{Handled, Machine, Refusal, Ticket, stamp_of};
@@ -156,7 +157,7 @@ impl Machine {
         class: ClassId,
         state: State,
     ) -> Result<Slot, Refusal> {
-        if self.agents.len() >= self.config.max_agents as usize {
+        if self.agents.len() >= self.config.max_agents.min(Index::MAX) as usize {
             return Err(Refusal::Full);
         }
         let interval_ms = self.default_interval_ms(&self.config.classes[class]);

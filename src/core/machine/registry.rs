@@ -3,11 +3,12 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
-use hashbrown::HashTable;
 use pulsegate_wire::{Health, State};
 
 use super::Census;
+use super::index::Index;
 use super::record::{Cold, Flags, Record, Standing};
 use crate::wheel::Wheel;
 use crate::{AgentKey, ClassId, Classes, Millis, Slot};
@@ -16,7 +17,7 @@ use crate::{AgentKey, ClassId, Classes, Millis, Slot};
 pub(super) struct Registry {
     records: Vec<Record>,
     /// Slots by name.
-    index: HashTable<u32>,
+    index: Index,
     free: Vec<u32>,
     census: Census,
     pub(super) wheel: Wheel,
@@ -28,7 +29,7 @@ impl Registry {
     pub(super) fn new(classes: usize) -> Self {
         Self {
             records: Vec::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             free: Vec::new(),
             census: Census::new(classes),
             wheel: Wheel::default(),
@@ -42,13 +43,34 @@ impl Registry {
     }
 
     pub(super) fn find(&self, key: AgentKey<'_>) -> Option<Slot> {
-        let is_it = |&slot: &u32| {
-            let record = &self.records[slot as usize];
-            record.hash == key.hash
-                && record.tenant == key.tenant
-                && record.name.as_bytes() == key.id.as_bytes()
-        };
-        self.index.find(index_hash(key.hash), is_it).map(|&slot| Slot(slot))
+        self.index.find(key.hash, |slot| self.is_named(slot, key)).map(Slot)
+    }
+
+    fn is_named(&self, slot: u32, key: AgentKey<'_>) -> bool {
+        let record = &self.records[slot as usize];
+        record.hash == key.hash
+            && record.tenant == key.tenant
+            && record.name.as_bytes() == key.id.as_bytes()
+    }
+
+    /// Finds many. Each pass only loads what the pass before has found, so that the cache misses
+    /// of all keys overlap; and it loads what handling their heartbeats will need.
+    pub(super) fn find_all(&self, keys: &[AgentKey<'_>], slots: &mut Vec<Option<Slot>>) {
+        slots.clear();
+        slots.extend(keys.iter().map(|key| self.index.guess(key.hash).map(Slot)));
+        for slot in slots.iter().flatten() {
+            let record = &self.records[slot.0 as usize];
+            black_box((record.hash, record.receipt, record.in_force_ms, record.cold.is_some()));
+            self.wheel.touch(slot.0);
+        }
+        for slot in slots.iter().flatten() {
+            self.wheel.touch_neighbours(slot.0);
+        }
+        for (slot, key) in slots.iter_mut().zip(keys) {
+            if slot.is_some_and(|slot| !self.is_named(slot.0, *key)) {
+                *slot = self.find(*key);
+            }
+        }
     }
 
     /// Gives a record a slot. Its generation is set here.
@@ -56,7 +78,7 @@ impl Registry {
         record.flags.set(Flags::USED, true);
         self.long_name_bytes += record.name.heap_bytes();
         self.census.enter(record.class, record.state(), record.health());
-        let hash = index_hash(record.hash);
+        let hash = record.hash;
         let slot = if let Some(slot) = self.free.pop() {
             let place = &mut self.records[slot as usize];
             record.generation = place.generation.wrapping_add(1);
@@ -68,17 +90,16 @@ impl Registry {
             (self.records.len() - 1) as u32
         };
         let records = &self.records;
-        self.index.insert_unique(hash, slot, |&slot| index_hash(records[slot as usize].hash));
+        self.index.insert(hash, slot, |slot| records[slot as usize].hash);
         Slot(slot)
     }
 
     /// Frees a slot; its generation stays, so that late answers do not reach the next agent.
     pub(super) fn remove(&mut self, slot: Slot) {
+        let records = &self.records;
+        let hash = records[slot.0 as usize].hash;
+        self.index.remove(hash, slot.0, |slot| records[slot as usize].hash);
         let record = &mut self.records[slot.0 as usize];
-        let entry = self.index.find_entry(index_hash(record.hash), |&other| other == slot.0);
-        if let Ok(entry) = entry {
-            entry.remove();
-        }
         self.long_name_bytes -= record.name.heap_bytes();
         self.cold_bytes -= record.cold.as_ref().map_or(0, |cold| cold.bytes());
         self.census.leave(record.class, record.state(), record.health());
@@ -169,7 +190,7 @@ impl Registry {
 
     pub(super) fn bytes(&self) -> (usize, usize) {
         let hot = self.records.capacity() * size_of::<Record>()
-            + self.index.allocation_size()
+            + self.index.bytes()
             + self.free.capacity() * size_of::<u32>()
             + self.wheel.bytes()
             + self.long_name_bytes;
@@ -189,10 +210,4 @@ impl core::ops::IndexMut<Slot> for Registry {
     fn index_mut(&mut self, slot: Slot) -> &mut Record {
         &mut self.records[slot.0 as usize]
     }
-}
-
-/// The table takes a bucket from the lowest bits and a tag from the highest seven. The lowest
-/// eight bits are the partition, of which one machine has only a few: they go where neither looks.
-const fn index_hash(hash: u64) -> u64 {
-    hash.rotate_right(32)
 }
