@@ -14,6 +14,8 @@
 mod floor;
 mod guard;
 mod jitter;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use floor::class_floor_ms;
 pub use floor::{Floor, FloorReading};

@@ -24,6 +24,8 @@ mod effects;
 mod incident;
 mod machine;
 mod observation;
+#[cfg(test)]
+mod testing;
 mod time;
 pub mod wheel;
 

@@ -38,6 +38,8 @@ mod record;
 mod recovery;
 mod registry;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{AgentInfo, Decision, Handled, Refusal, Stamp, Ticket};
 pub use census::Census;

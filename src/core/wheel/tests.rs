@@ -58,7 +58,7 @@ fn drain(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(crate::testing::seeds(256))]
 
     #[test]
     fn the_wheel_agrees_with_an_ordered_map(

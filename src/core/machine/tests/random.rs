@@ -1,0 +1,358 @@
+//! Anything in any order: allowed edges only, and every account agrees with a recount.
+
+use alloc::collections::BTreeMap;
+use alloc::{format, vec};
+
+use proptest::prelude::*;
+use pulsegate_wire::{Command, CommandKind, Registration, Status};
+
+use super::*;
+use crate::testing::seeds;
+use crate::{Action, ActionId, ActionOutcome, Incident, Plan, Rung};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Incarnation and sequence, relative to what is known; whether the last directive is echoed;
+    /// health and hint of the verdict, or none at all.
+    Beat {
+        agent: u8,
+        newer: i8,
+        ahead: i8,
+        echo: bool,
+        leaves: bool,
+        judged: Option<(u8, f64)>,
+    },
+    Limited {
+        agent: u8,
+        newer: i8,
+        ahead: i8,
+    },
+    Wait(u64),
+    Put {
+        agent: u8,
+        class: u8,
+    },
+    Stop(u8),
+    Pause(u8, bool),
+    Command(u8, u8),
+    Plan(u8),
+    Outcome(u8),
+    Witness(u8),
+    Floor(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let agent = || 0..6u8;
+    let newer = || prop_oneof![8 => Just(0i8), 1 => -1..=1i8];
+    let ahead = || prop_oneof![6 => Just(1i8), 2 => -1..=4i8];
+    let judged = || {
+        let hint = prop_oneof![0.0..400_000.0f64, Just(f64::NAN), Just(f64::NEG_INFINITY)];
+        proptest::option::weighted(0.9, (0..4u8, hint))
+    };
+    let wait = prop_oneof![3 => 0..40_000u64, 2 => 0..200_000u64, 1 => 0..100_000_000u64];
+    let beat = (agent(), newer(), ahead(), any::<bool>(), proptest::bool::weighted(0.05), judged());
+    prop_oneof![
+        12 => beat.prop_map(|(agent, newer, ahead, echo, leaves, judged)| {
+            Step::Beat { agent, newer, ahead, echo, leaves, judged }
+        }),
+        1 => (agent(), newer(), ahead())
+            .prop_map(|(agent, newer, ahead)| Step::Limited { agent, newer, ahead }),
+        6 => wait.prop_map(Step::Wait),
+        1 => (agent(), 0..4u8).prop_map(|(agent, class)| Step::Put { agent, class }),
+        1 => agent().prop_map(Step::Stop),
+        1 => (agent(), any::<bool>()).prop_map(|(agent, on)| Step::Pause(agent, on)),
+        1 => (agent(), 0..12u8).prop_map(|(agent, id)| Step::Command(agent, id)),
+        3 => (0..4u8).prop_map(Step::Plan),
+        3 => (0..6u8).prop_map(Step::Outcome),
+        1 => agent().prop_map(Step::Witness),
+        1 => (0..500_000u32).prop_map(Step::Floor),
+    ]
+}
+
+/// What the events tell of one agent.
+#[derive(Debug)]
+struct Told {
+    state: State,
+    health: Health,
+    open: Option<ActionId>,
+    incident: bool,
+}
+
+struct Play {
+    world: World,
+    agents: BTreeMap<String, Told>,
+    plans: Vec<(Stamp, Incident)>,
+    actions: Vec<Action>,
+}
+
+fn name(agent: u8) -> String {
+    // One long enough to be boxed.
+    if agent == 5 { "x".repeat(100) } else { format!("agent-{agent}") }
+}
+
+impl Play {
+    fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match *step {
+            Step::Beat { agent, newer, ahead, echo, leaves, judged } => {
+                let mut beat = self.beat(agent, newer, ahead, echo);
+                beat.status = if leaves { Status::Stopping } else { Status::Healthy };
+                self.heartbeat(&name(agent), &beat, judged)?;
+            }
+            Step::Limited { agent, newer, ahead } => {
+                let beat = self.beat(agent, newer, ahead, false);
+                self.with(agent, |machine, now, slot, effects| {
+                    machine.handle_limited(now, slot, &beat, effects);
+                });
+            }
+            Step::Wait(ms) => self.world.jump(ms),
+            Step::Put { agent, class } => {
+                let class = ["critical", "normal", "background", "purple"][usize::from(class)];
+                let class = Some(class.into());
+                let registration = Registration { class, ..Registration::default() };
+                let now = self.world.now();
+                let World { machine, effects, .. } = &mut self.world;
+                let _ = machine.handle_put(now, key(&name(agent)), registration, effects);
+            }
+            Step::Stop(agent) => self.with(agent, Machine::handle_stop),
+            Step::Pause(agent, on) => self.with(agent, |machine, now, slot, effects| {
+                machine.handle_pause(now, slot, on, effects);
+            }),
+            Step::Command(agent, id) => self.with(agent, |machine, now, slot, effects| {
+                let kind = CommandKind::Restart as i32;
+                let command = Command { id: format!("c{id}"), kind, ..Command::default() };
+                machine.handle_command(now, slot, command, effects);
+            }),
+            Step::Plan(rungs) => self.plan(rungs),
+            Step::Outcome(outcome) => self.outcome(outcome),
+            Step::Witness(agent) => self.with(agent, |machine, now, slot, effects| {
+                if let Some(stamp) = machine.stamp(slot) {
+                    machine.handle_witness(now, stamp, effects);
+                }
+            }),
+            Step::Floor(base_ms) => self.world.machine.set_floor(base_ms, 0.5),
+        }
+        self.listen()?;
+        self.recount()
+    }
+
+    fn with(&mut self, agent: u8, act: impl FnOnce(&mut Machine, Millis, Slot, &mut Effects)) {
+        if let Some(slot) = self.world.slot(&name(agent)) {
+            let now = self.world.now();
+            act(&mut self.world.machine, now, slot, &mut self.world.effects);
+        }
+    }
+
+    fn beat(&self, agent: u8, newer: i8, ahead: i8, echo: bool) -> Beat {
+        let slot = self.world.slot(&name(agent));
+        let known = slot.map(|slot| self.world.info(slot));
+        let (incarnation, sequence) = known.map_or((5, 1), |i| (i.incarnation, i.sequence));
+        Beat {
+            incarnation: incarnation.saturating_add_signed(newer.into()),
+            sequence: sequence.saturating_add_signed(ahead.into()),
+            directive_seen: if echo { sequence } else { 0 },
+            ..Beat::default()
+        }
+    }
+
+    fn heartbeat(
+        &mut self,
+        id: &str,
+        beat: &Beat,
+        judged: Option<(u8, f64)>,
+    ) -> Result<(), TestCaseError> {
+        let before = self.picture();
+        match self.world.handle(id, beat) {
+            Ok(Handled::Observe(ticket)) => {
+                let seen = &ticket.observation;
+                prop_assert!(seen.queue_trend.is_finite() && seen.fleet_load.is_finite());
+                let Some((health, hint)) = judged else { return Ok(()) };
+                let verdict = verdict(Health::ALL[usize::from(health)], hint);
+                let now = self.world.now();
+                let World { machine, effects, .. } = &mut self.world;
+                let decision = machine.decide(now, &ticket, &verdict, effects);
+                let trace = decision.trace;
+                prop_assert_eq!(decision.number, ticket.stamp.sequence);
+                prop_assert!((1_000..=trace.cap_ms).contains(&trace.effective_ms));
+                prop_assert!((1_000..=trace.effective_ms).contains(&decision.next_interval_ms));
+                prop_assert!(decision.suspect_after_ms > trace.effective_ms);
+                prop_assert!(decision.fail_after_ms > decision.suspect_after_ms);
+            }
+            Ok(Handled::Repeat(_)) | Err(_) => {
+                prop_assert!(self.world.effects.is_empty());
+                prop_assert_eq!(before, self.picture(), "{:?} changed something", beat);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that can be seen.
+    fn picture(&self) -> String {
+        let machine = &self.world.machine;
+        let infos: Vec<_> = machine.slots(Slot(0)).map(|slot| self.world.info(slot)).collect();
+        format!("{infos:?} {:?} {:?}", machine.next_deadline(), machine.memory())
+    }
+
+    fn plan(&mut self, rungs: u8) {
+        if let Some((stamp, _)) = self.plans.pop() {
+            let rung = |rung| Rung { executor: format!("e{rung}"), wait_ms: 10_000 };
+            let plan = Plan { rungs: (0..rungs).map(rung).collect(), reason: String::new() };
+            let now = self.world.now();
+            self.world.machine.handle_plan(now, stamp, plan, &mut self.world.effects);
+        }
+    }
+
+    fn outcome(&mut self, outcome: u8) {
+        let outcomes = [
+            ActionOutcome::Done,
+            ActionOutcome::Failed,
+            ActionOutcome::TimedOut,
+            ActionOutcome::Unreachable,
+            ActionOutcome::Unknown,
+        ];
+        // Sometimes the same outcome again: the action stays in the list.
+        let action = match usize::from(outcome) {
+            5 => self.actions.last().cloned(),
+            _ => self.actions.pop(),
+        };
+        if let Some(action) = action {
+            let outcome = outcomes[usize::from(outcome) % outcomes.len()];
+            let now = self.world.now();
+            let World { machine, effects, .. } = &mut self.world;
+            machine.handle_outcome(now, action.stamp, action.id, outcome, effects);
+        }
+    }
+
+    /// Follows the events, edge by edge.
+    fn listen(&mut self) -> Result<(), TestCaseError> {
+        self.plans.append(&mut self.world.effects.incidents);
+        self.actions.append(&mut self.world.effects.actions);
+        let events: Vec<_> = self.world.effects.events.drain(..).collect();
+        for event in events {
+            let (id, kind) = (event.agent_id, event.kind);
+            if let EventKind::Registered { state } = kind {
+                prop_assert!(matches!(state, State::New | State::Alive));
+                let health = Health::Healthy;
+                let told = Told { state, health, open: None, incident: false };
+                prop_assert!(self.agents.insert(id, told).is_none());
+                continue;
+            }
+            let Some(told) = self.agents.get_mut(&id) else {
+                return Err(TestCaseError::fail(format!("{kind:?} of {id}, which is not known")));
+            };
+            let allowed = told.follow(event.at, &kind);
+            prop_assert!(allowed, "{kind:?} of {id} at {told:?}");
+            if let EventKind::Forgotten { .. } = kind {
+                self.agents.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    fn recount(&self) -> Result<(), TestCaseError> {
+        let machine = &self.world.machine;
+        let mut census = Census::new(3);
+        for slot in machine.slots(Slot(0)) {
+            let info = self.world.info(slot);
+            census.enter(info.class, info.state, info.health);
+            let told = self.agents.get(info.id);
+            prop_assert_eq!(
+                told.map(|told| (told.state, told.health)),
+                Some((info.state, info.health))
+            );
+            prop_assert_eq!(machine.find(key(info.id)), Some(slot));
+            let open = info.recovery.is_some_and(|(_, open)| open);
+            prop_assert_eq!(open, told.is_some_and(|told| told.open.is_some()));
+        }
+        prop_assert_eq!(machine.census(), &census);
+        prop_assert_eq!(census.total() as usize, self.agents.len());
+        prop_assert_eq!(machine.agents.wheel.len(), self.agents.len(), "a deadline each");
+        for agent in 0..6 {
+            let id = name(agent);
+            prop_assert_eq!(machine.find(key(&id)).is_some(), self.agents.contains_key(&id));
+        }
+        Ok(())
+    }
+}
+
+impl Told {
+    /// Whether the event may happen now; and what it makes of the agent.
+    fn follow(&mut self, at: Millis, kind: &EventKind) -> bool {
+        use State::{Alive, Failed, New, Stopped, Suspect};
+        let state = self.state;
+        match *kind {
+            EventKind::Heard => core::mem::replace(&mut self.state, Alive) == New,
+            EventKind::Restarted { .. } => {
+                self.state = Alive;
+                matches!(state, Alive | Stopped)
+            }
+            EventKind::Suspected { last_receipt, in_force_ms, grace_ms, .. } => {
+                self.state = Suspect;
+                state == Alive && at >= last_receipt.plus(u64::from(in_force_ms + grace_ms))
+            }
+            EventKind::Failed { last_receipt, in_force_ms, grace_ms, .. } => {
+                self.state = Failed;
+                matches!(state, New | Suspect)
+                    && at >= last_receipt.plus(u64::from(in_force_ms + grace_ms))
+            }
+            EventKind::Recovered { from, .. } => {
+                self.state = Alive;
+                state == from && matches!(from, Suspect | Failed)
+            }
+            EventKind::Stopped => core::mem::replace(&mut self.state, Stopped) != Stopped,
+            EventKind::Forgotten { from } => {
+                from == state && matches!(from, Failed | Stopped) && !self.incident
+            }
+            EventKind::HealthChanged { from, to } => {
+                core::mem::replace(&mut self.health, to) == from && from != to
+            }
+            EventKind::IncidentOpened { .. } => !core::mem::replace(&mut self.incident, true),
+            EventKind::IncidentClosed { .. } => core::mem::replace(&mut self.incident, false),
+            EventKind::ActionStarted { action, .. } => {
+                self.open.replace(action).is_none() && self.incident && state != Stopped
+            }
+            EventKind::ActionEnded { action, .. } => self.open.take() == Some(action),
+            _ => true,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(seeds(256))]
+
+    #[test]
+    fn any_order_of_inputs_keeps_every_account_straight(
+        steps in proptest::collection::vec(step(), 1..120),
+        max_agents in 3..7u32,
+    ) {
+        let config = Config { max_agents, ..Config::default() };
+        let mut play = Play {
+            world: World::with(config),
+            agents: BTreeMap::new(),
+            plans: Vec::new(),
+            actions: Vec::new(),
+        };
+        for step in &steps {
+            play.apply(step)?;
+        }
+    }
+
+    /// The machine knows no clock and no chance: what it told once it tells again.
+    #[test]
+    fn the_same_inputs_tell_the_same(steps in proptest::collection::vec(step(), 1..60)) {
+        let run = || {
+            let mut play = Play {
+                world: World::new(),
+                agents: BTreeMap::new(),
+                plans: Vec::new(),
+                actions: Vec::new(),
+            };
+            let mut pictures = String::new();
+            for step in &steps {
+                let applied = play.apply(step).is_ok();
+                pictures += &format!("{applied} {}", play.picture());
+            }
+            pictures
+        };
+        prop_assert_eq!(run(), run());
+    }
+}
