@@ -64,6 +64,8 @@ pub struct Clock {
     change: Mutex<()>,
     /// Wall clock, in Unix milliseconds, at raw time zero.
     wall_ms: AtomicU64,
+    /// Raw time at which core time began, in milliseconds.
+    start_ms: u64,
 }
 
 const RUNNING: u64 = u64::MAX;
@@ -96,6 +98,7 @@ impl Clock {
             holds: AtomicU32::new(0),
             change: Mutex::new(()),
             wall_ms: AtomicU64::new(0),
+            start_ms: raw_ms,
         };
         clock.set_wall();
         clock
@@ -125,7 +128,7 @@ impl Clock {
             }
             let offset_ms = self.offset_ms.load(SeqCst);
             let stopped_ms = self.stopped_ms.load(SeqCst);
-            if version % 2 == 0 && self.version.load(SeqCst) == version {
+            if version.is_multiple_of(2) && self.version.load(SeqCst) == version {
                 let now = Millis(raw_ms.min(stopped_ms).saturating_sub(offset_ms));
                 return Reading { now, raw_ms };
             }
@@ -177,7 +180,7 @@ impl Clock {
     /// All time taken out so far, in milliseconds.
     #[must_use]
     pub fn lost_ms(&self) -> u64 {
-        self.offset_ms.load(SeqCst)
+        self.offset_ms.load(SeqCst) - self.start_ms
     }
 
     /// Sets the wall clock anew from the system's; for display only, once a second.
@@ -219,5 +222,123 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clock").field("read", &self.read()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A source that moves when it is told to.
+    #[derive(Clone, Default)]
+    struct Hand(Arc<AtomicU64>);
+
+    impl Source for Hand {
+        fn elapsed_ms(&self) -> u64 {
+            self.0.load(SeqCst)
+        }
+    }
+
+    impl Hand {
+        fn forward(&self, ms: u64) {
+            self.0.fetch_add(ms, SeqCst);
+        }
+    }
+
+    fn clock() -> (Hand, Clock) {
+        let hand = Hand::default();
+        hand.forward(77_000);
+        (hand.clone(), Clock::new(Box::new(hand)))
+    }
+
+    #[test]
+    fn time_begins_at_zero_and_passes_in_short_steps() {
+        let (hand, clock) = clock();
+        assert_eq!(clock.now(), Millis(0));
+        for second in 1..=10 {
+            hand.forward(STALL_MS);
+            assert_eq!(clock.now(), Millis(second * STALL_MS));
+        }
+        assert_eq!(clock.lost_ms(), 0);
+    }
+
+    #[test]
+    fn a_stall_of_the_process_does_not_pass() {
+        let (hand, clock) = clock();
+        hand.forward(500);
+        assert_eq!(clock.now(), Millis(500));
+        hand.forward(60_000);
+        assert_eq!(clock.now(), Millis(500));
+        assert_eq!(clock.lost_ms(), 60_000);
+        hand.forward(10);
+        assert_eq!(clock.read(), Reading { now: Millis(510), raw_ms: 77_000 + 60_510 });
+    }
+
+    #[test]
+    fn held_time_stands_still_until_the_last_reason_is_gone() {
+        let (hand, clock) = clock();
+        hand.forward(100);
+        assert!(clock.hold(Hold::Worker));
+        hand.forward(900);
+        assert!(!clock.hold(Hold::Shedding));
+        assert_eq!(clock.now(), Millis(100));
+        hand.forward(900);
+        assert_eq!(clock.release(Hold::Worker), None);
+        assert_eq!(clock.now(), Millis(100));
+        assert!(clock.is_held());
+        hand.forward(200);
+        assert_eq!(clock.release(Hold::Shedding), Some(2_000));
+        assert_eq!(clock.now(), Millis(100));
+        hand.forward(5);
+        assert_eq!(clock.now(), Millis(105));
+    }
+
+    #[test]
+    fn a_stall_while_held_is_taken_out_once() {
+        let (hand, clock) = clock();
+        assert!(clock.hold(Hold::Worker));
+        hand.forward(30_000);
+        assert_eq!(clock.now(), Millis(0));
+        hand.forward(100);
+        assert_eq!(clock.release(Hold::Worker), Some(30_100));
+        assert_eq!(clock.now(), Millis(0));
+        hand.forward(100);
+        assert_eq!(clock.now(), Millis(100));
+    }
+
+    #[test]
+    fn what_was_never_held_cannot_be_released() {
+        let (hand, clock) = clock();
+        assert_eq!(clock.release(Hold::Worker), None);
+        hand.forward(100);
+        assert_eq!(clock.now(), Millis(100));
+    }
+
+    #[test]
+    fn no_reader_sees_time_go_back_across_stalls_and_holds() {
+        let (hand, clock) = clock();
+        let clock = &clock;
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(move || {
+                    let mut last = Millis(0);
+                    for _ in 0..50_000 {
+                        let now = clock.now();
+                        assert!(now >= last, "{now:?} after {last:?}");
+                        last = now;
+                    }
+                });
+            }
+            for round in 0..20_000 {
+                hand.forward(if round % 100 == 0 { 2 * STALL_MS } else { 1 });
+                if round % 37 == 0 {
+                    clock.hold(Hold::Worker);
+                } else if round % 37 == 20 {
+                    clock.release(Hold::Worker);
+                }
+            }
+        });
     }
 }

@@ -186,12 +186,12 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<Begun, Refused> {
         let Incoming { beat, registration, acks, sent_at_ms } = incoming;
-        let slot = self.machine.find(key);
-        match slot {
+        let known = self.machine.find(key);
+        match known {
             Some(slot) => self.charge(at, slot, key.hash, &beat, effects)?,
             None => admit()?,
         }
-        let handled = self.machine.handle_heartbeat(at.now, key, slot, &beat, effects);
+        let handled = self.machine.handle_heartbeat(at.now, key, known, &beat, effects);
         let ticket = match handled.map_err(Refused::Machine)? {
             Handled::Repeat(decision) => {
                 let assignment = self.assignment(decision.slot, policies, key.tenant, at.now);
@@ -200,6 +200,11 @@ impl Shard {
             Handled::Observe(ticket) => ticket,
         };
         let slot = ticket.stamp.slot;
+        if known.is_none() {
+            // A full quota has room for one.
+            let _ = self.limiter.charge(at.raw_ms, slot, true);
+            self.cold(slot).charged = true;
+        }
         let moved = registration.is_some_and(|registration| {
             self.machine.handle_registration(at.now, slot, registration, effects)
         });

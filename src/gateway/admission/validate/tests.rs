@@ -13,11 +13,20 @@ fn code_and_field(body: &str) -> (Code, Option<String>) {
 
 #[test]
 fn what_cannot_be_parsed_is_malformed_and_says_where() {
-    let deep = format!("{{\"agent_id\":\"a\",\"metrics\":{}", "{\"custom\":".repeat(20_000));
+    let deep = format!("{{\"agent_id\":\"a\",\"new\":{}", "[".repeat(16_000));
     for body in ["", "{", r#"{"agent_id":"a""#, r#"{"agent_id":NaN}"#, "[]", "null", "7", &deep] {
         assert_eq!(code_and_field(body).0, Code::Malformed, "{body:.40}");
     }
     assert!(refused("{\n  \"agent_id\": x}").detail.contains("line 2 column 15"));
+}
+
+#[test]
+fn deep_nesting_ends_nobody() {
+    let nested = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
+    let unknown = format!(r#"{{"agent_id":"a","new":{nested}}}"#);
+    assert!(heartbeat(Format::Json, unknown.as_bytes()).is_ok());
+    let known = format!(r#"{{"agent_id":"a","labels":{nested}}}"#);
+    assert_eq!(code_and_field(&known), (Code::FieldInvalid, Some("labels".into())));
 }
 
 #[test]
