@@ -2,9 +2,9 @@
 //!
 //! - An agents' listener shows nothing of the operator's routes.
 //! - Where a token is configured, every operator route asks for it.
-//! - Where none is, the listener is on loopback, and the danger is a page in a browser on the same
-//!   machine: a name in `Host` that somebody else may point at us (DNS rebinding) is refused, and so
-//!   is a change that another origin asked for.
+//! - Where none is, the listener is on loopback, and the danger is a page in a browser on this
+//!   machine: a name in `Host` that somebody else may point at us (DNS rebinding) is refused, and
+//!   so is a change that another origin asked for.
 
 use std::net::IpAddr;
 use std::str::FromStr;

@@ -89,7 +89,7 @@ section! {
             "a minute covers two beats of a normal agent";
         /// One relaxing after a tightening in this time: bounds how often an interval can turn.
         turn_period_ms: u32 = 1_200_000 => Bounds::ms(1_000, 86_400_000), live,
-            "twenty minutes: a queue that fills and drains each quarter of an hour does not turn it";
+            "twenty minutes: a queue that fills and drains within them turns it once at most";
         /// Heartbeats a second that the fleet may cost; above 80 % of it all intervals but those
         /// of exempt classes are stretched.
         budget_per_second: f64 = 20_000.0 => Bounds::rate("heartbeats a second", 1.0, 1e7),

@@ -102,7 +102,8 @@ zzz = 1
         [
             "pulsegate.toml:1: lisen: unknown option; did you mean listen?",
             "pulsegate.toml:3: cadence.min_ms: must be a whole number, not a text",
-            "pulsegate.toml:4: cadence.budget_per_second: must be 1 to 10000000 heartbeats a second",
+            "pulsegate.toml:4: cadence.budget_per_second: must be 1 to 10000000 heartbeats \
+             a second",
             "pulsegate.toml:6: classes.normal.detect_within_ms: must be larger than \
              suspect_grace_ms and cadence.min_ms together, 21000",
             "pulsegate.toml:8: classes.fast.fail_grace_ms: must be larger than \

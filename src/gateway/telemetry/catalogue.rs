@@ -211,7 +211,8 @@ catalogue! {
     Limited = "pulsegate_rate_limited_total", Kind::Counter,
         [Label::Words("source", super::LimitedSource::WORDS)],
         "Heartbeats over a quota: of a known agent, or of an address that sends unknown ones.";
-    Shed = "pulsegate_shed_total", Kind::Counter, [Label::Words("reason", super::ShedReason::WORDS)],
+    Shed = "pulsegate_shed_total", Kind::Counter,
+        [Label::Words("reason", super::ShedReason::WORDS)],
         "Requests and connections that were turned away to keep the rest fast.";
     Directives = "pulsegate_directives_total", Kind::Counter, [Label::Words("bound", BOUNDS)],
         "Directives by the guard that had the last word on the interval.";

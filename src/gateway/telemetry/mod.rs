@@ -39,7 +39,9 @@ pub use logs::{LogError, Logs, init_logs};
 pub use scrape::{CONTENT_TYPE, Figures};
 
 macro_rules! label {
-    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$word_doc:meta])* $variant:ident = $word:literal,)+
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $($(#[$word_doc])* $variant,)+ }

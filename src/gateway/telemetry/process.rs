@@ -42,8 +42,8 @@ impl Process {
     }
 }
 
-/// Clock ticks a second and bytes a page, as the auxiliary vector of the process says (getauxval(3)):
-/// AT_CLKTCK is 17, AT_PAGESZ is 6.
+/// Clock ticks a second and bytes a page, as the auxiliary vector of the process says: AT_CLKTCK is
+/// 17, AT_PAGESZ is 6 (getauxval(3)).
 fn auxiliary(wanted: u64) -> Option<f64> {
     let bytes = fs::read("/proc/self/auxv").ok()?;
     let word = |bytes: &[u8]| bytes.try_into().ok().map(usize::from_ne_bytes);
