@@ -264,8 +264,8 @@ fn the_fleet_is_counted_by_what_became_of_it() {
     agents.as_array_mut().expect("agents").sort_by_key(|agent| agent["agent_id"].to_string());
     let glance = |id, state| json!({"agent_id": id, "state": state, "health": "healthy"});
     assert_eq!(agents, json!([glance("a", "alive"), glance("b", "stopped"), glance("c", "new")]));
-    let counts = ["total", "healthy", "missing", "failed", "stopped"].map(|name| fleet[name].clone());
-    assert_eq!(counts, [3, 1, 0, 0, 1]);
+    let names = ["total", "healthy", "missing", "failed", "stopped"];
+    assert_eq!(names.map(|name| fleet[name].clone()), [3, 1, 0, 0, 1]);
 }
 
 /// A request with a `host` of its own.
