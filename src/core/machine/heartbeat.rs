@@ -108,7 +108,7 @@ impl Machine {
         let slot = self.admit(now, key, class, State::Alive)?;
         let now = self.advance(now);
         self.emit(now, slot, EventKind::Registered { state: State::Alive }, effects);
-        self.begin_run(now, slot, beat, effects);
+        self.begin_run(now, slot, beat, false, effects);
         let before = self.before(now, slot, beat, true);
         Ok(self.accept(now, slot, beat, &before))
     }
@@ -144,7 +144,8 @@ impl Machine {
             self.assign_class(slot, class);
         }
         if is_first {
-            self.begin_run(now, slot, beat, effects);
+            let takes_over = heard || before.state == State::Stopped;
+            self.begin_run(now, slot, beat, takes_over, effects);
         }
         Ok(self.accept(now, slot, beat, &before))
     }
@@ -194,10 +195,17 @@ impl Machine {
     }
 
     /// A new incarnation, or the first. It has no directive yet, so what the one before was told
-    /// is not in force any more; until it is told otherwise it beats by default.
-    fn begin_run(&mut self, now: Millis, slot: Slot, beat: &Beat, effects: &mut Effects) {
+    /// is not in force any more; until it is told otherwise it beats by default. One that takes
+    /// over from another, or from one that left, is told of.
+    fn begin_run(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        beat: &Beat,
+        takes_over: bool,
+        effects: &mut Effects,
+    ) {
         let is_storm = self.starts.count(now);
-        let was_heard = self.agents[slot].flags.has(Flags::HEARD);
         let interval_ms = self.default_interval_ms(&self.config.classes[self.agents[slot].class]);
         let Some(record) = self.agents.get_mut(slot) else { return };
         record.incarnation = beat.incarnation.max(record.incarnation);
@@ -209,7 +217,7 @@ impl Machine {
         record.flags.set(Flags::HEARD, true);
         record.flags.set(Flags::STORM, is_storm);
         record.flags.set(Flags::SPREAD, false);
-        if was_heard {
+        if takes_over {
             let incarnation = record.incarnation;
             self.emit(now, slot, EventKind::Restarted { incarnation }, effects);
             self.supersede(now, slot, effects);
