@@ -1,0 +1,1 @@
+//! Is a component, and exports nothing at all.

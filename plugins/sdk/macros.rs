@@ -1,0 +1,165 @@
+//! The one line that makes plain functions a policy.
+
+/// Makes a policy of plain functions: exports each in both forms, and describes it to the host.
+///
+/// In this order, all but `name`, `reasons` and one of the last three optional:
+///
+/// ```
+/// # use pulsegate_sdk::*;
+/// # #[derive(Default, serde::Deserialize)] struct Settings {}
+/// # fn rules(_: &Config<Settings>) -> Vec<EarlyRule> { vec![] }
+/// # fn judge(_: &Observation) -> Judgement { Judgement::new(Health::Healthy, 100.0, 0) }
+/// # fn suggest(_: &Observation, _: &mut Context) -> Hint { Hint::new(30_000.0, 0) }
+/// # fn propose(_: &Incident) -> Plan { Plan { rungs: vec![], reason: 0 } }
+/// policy! {
+///     name: "example",            // what it calls itself: [a-z0-9-]
+///     revision: "1.0.0",          // default: the version of your crate
+///     reasons: ["fine"],          // texts that answers point into
+///     settings: Settings,         // a type that serde can read; default: no settings
+///     metrics: ["tokens_left"],   // custom metrics that it reads; at most 16
+///     memory_columns: 2,          // numbers it keeps with each agent; at most 8
+///     early_rules: rules,         // fn(&Config<Settings>) -> Vec<EarlyRule>; at most 8
+///     health: judge,
+///     cadence: suggest,
+///     recovery: propose,          // fn(&Incident) -> Plan, with &Config<Settings> before or not
+/// }
+/// # fn main() {}
+/// ```
+///
+/// The functions stay plain functions. On other targets than Wasm nothing is exported, so that
+/// any number of policies fits into one test binary.
+#[macro_export]
+macro_rules! policy {
+    (
+        name: $name:expr,
+        $(revision: $revision:expr,)?
+        reasons: $reasons:expr,
+        $(settings: $settings:ty,)?
+        $(metrics: $metrics:expr,)?
+        $(memory_columns: $columns:expr,)?
+        $(early_rules: $rules:expr,)?
+        $(health: $health:expr,)?
+        $(cadence: $cadence:expr,)?
+        $(recovery: $recovery:expr,)?
+    ) => {
+        const _: () = {
+            use $crate::rt;
+
+            #[allow(dead_code, reason = "exported on Wasm only")]
+            struct Exported;
+            type Told = $crate::__or!([$($settings)?] $crate::NoSettings);
+            static STATE: rt::State<Told> = rt::State::new();
+            const METRICS: &[&str] = $crate::__or!([$(&$metrics)?] &[]);
+            const COLUMNS: usize = $crate::__or!([$($columns)?] 0);
+
+            impl rt::bindings::manifest_part::exports::pulsegate::policy::manifest::Guest
+                for Exported
+            {
+                fn describe()
+                -> rt::bindings::manifest_part::exports::pulsegate::policy::manifest::Description
+                {
+                    rt::bindings::manifest_part::exports::pulsegate::policy::manifest::Description {
+                        name: rt::ToString::to_string($name),
+                        revision: rt::ToString::to_string(
+                            $crate::__or!([$($revision)?] env!("CARGO_PKG_VERSION")),
+                        ),
+                        metrics: rt::owned(METRICS),
+                        memory_columns: COLUMNS as u32,
+                        early_rules: $crate::__or!(
+                            [$({
+                                let rules: fn(&$crate::Config<Told>)
+                                    -> rt::Vec<$crate::EarlyRule> = $rules;
+                                rules(STATE.config())
+                            })?]
+                            rt::Vec::new()
+                        ),
+                        reasons: rt::owned(&$reasons),
+                    }
+                }
+
+                fn configure(json: rt::String) -> Result<(), rt::String> {
+                    STATE.configure(&json)
+                }
+            }
+            #[cfg(target_arch = "wasm32")]
+            rt::bindings::manifest_part::export!(
+                Exported with_types_in rt::bindings::manifest_part
+            );
+
+            $($crate::__export_health!(Exported, $health);)?
+            $($crate::__export_cadence!(Exported, $cadence);)?
+            $($crate::__export_recovery!(Exported, $recovery);)?
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __or {
+    ([] $($default:tt)*) => { $($default)* };
+    ([$($given:tt)+] $($default:tt)*) => { $($given)+ };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_health {
+    ($exported:ident, $rule:expr) => {
+        impl rt::bindings::health_part::exports::pulsegate::policy::health::Guest for $exported {
+            fn judge(seen: $crate::Observation) -> $crate::Judgement {
+                rt::answer_flat(&$rule, STATE.config(), COLUMNS, &seen)
+            }
+
+            fn judge_rows(rows: rt::Vec<f64>) -> rt::Vec<f64> {
+                rt::answer_rows::<Told, $crate::Judgement, _>(
+                    &$rule,
+                    STATE.config(),
+                    METRICS,
+                    COLUMNS,
+                    rows,
+                )
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        rt::bindings::health_part::export!($exported with_types_in rt::bindings::health_part);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_cadence {
+    ($exported:ident, $rule:expr) => {
+        impl rt::bindings::cadence_part::exports::pulsegate::policy::cadence::Guest for $exported {
+            fn suggest(seen: $crate::Observation) -> $crate::Hint {
+                rt::answer_flat(&$rule, STATE.config(), COLUMNS, &seen)
+            }
+
+            fn suggest_rows(rows: rt::Vec<f64>) -> rt::Vec<f64> {
+                rt::answer_rows::<Told, $crate::Hint, _>(
+                    &$rule,
+                    STATE.config(),
+                    METRICS,
+                    COLUMNS,
+                    rows,
+                )
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        rt::bindings::cadence_part::export!($exported with_types_in rt::bindings::cadence_part);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_recovery {
+    ($exported:ident, $rule:expr) => {
+        impl rt::bindings::recovery_part::exports::pulsegate::policy::recovery::Guest
+            for $exported
+        {
+            fn propose(incident: $crate::Incident) -> $crate::Plan {
+                $crate::RecoveryRule::plan(&$rule, STATE.config(), &incident)
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        rt::bindings::recovery_part::export!($exported with_types_in rt::bindings::recovery_part);
+    };
+}

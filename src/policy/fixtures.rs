@@ -1,0 +1,3 @@
+//! Policies with one bad habit each, built from `plugins/misbehaving` and embedded, for tests.
+
+include!(concat!(env!("OUT_DIR"), "/fixtures.rs"));

@@ -1,0 +1,265 @@
+//! One warm instance of a policy: its store, its functions and the meter of the running call.
+
+use std::sync::Arc;
+
+use wasmtime::component::{ComponentExportIndex, Instance as WasmInstance, InstancePre, TypedFunc};
+use wasmtime::{ResourceLimiter, Store, StoreLimits, Trap, UpdateDeadline};
+
+use crate::Fault;
+use crate::bindings::{Description, Hint, Incident, Judgement, Observation, Plan};
+use crate::engine::Shared;
+use crate::limits::{ANSWER_BYTES, START_TICKS};
+use crate::log::LINES_PER_CALL;
+
+/// What the host keeps with an instance.
+pub(crate) struct Guest {
+    pub(crate) engine: Arc<Shared>,
+    /// Name of the policy.
+    pub(crate) policy: Arc<str>,
+    /// Lines written in the running call.
+    pub(crate) lines: u32,
+    meter: Meter,
+    /// Ticks that the running call has left.
+    ticks: u32,
+}
+
+/// Remembers that a guest wanted more than it may have: the error that stops it does not tell.
+struct Meter {
+    limits: StoreLimits,
+    exceeded: bool,
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let outcome = self.limits.memory_growing(current, desired, maximum);
+        self.exceeded |= !matches!(outcome, Ok(true));
+        outcome
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let outcome = self.limits.table_growing(current, desired, maximum);
+        self.exceeded |= !matches!(outcome, Ok(true));
+        outcome
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories()
+    }
+}
+
+/// The functions that a policy exports, looked up once.
+#[derive(Clone)]
+pub(crate) struct Exports {
+    pub(crate) describe: ComponentExportIndex,
+    pub(crate) configure: ComponentExportIndex,
+    pub(crate) health: Option<[ComponentExportIndex; 2]>,
+    pub(crate) cadence: Option<[ComponentExportIndex; 2]>,
+    pub(crate) recovery: Option<ComponentExportIndex>,
+}
+
+/// Everything that a new instance is made of.
+#[derive(Clone)]
+pub(crate) struct Prepared {
+    pub(crate) engine: Arc<Shared>,
+    pub(crate) policy: Arc<str>,
+    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) exports: Exports,
+}
+
+/// Why an instance could not be made.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// A function has another type.
+    Type(&'static str, String),
+    /// It trapped, ran too long or wanted too much.
+    Start(String),
+    /// It refused its settings.
+    Settings(String),
+}
+
+type Flat<Answer> = TypedFunc<(Observation,), (Answer,)>;
+/// The matrix is lowered from a shared vector because a function's parameter type may not borrow.
+pub(crate) type Rows = TypedFunc<(Arc<Vec<f64>>,), (Vec<f64>,)>;
+
+/// One warm instance. After any fault it is dropped: a trap leaves a guest half-way.
+pub(crate) struct Instance {
+    store: Store<Guest>,
+    instance: WasmInstance,
+    ticks: u32,
+    judge: Option<(Flat<Judgement>, Rows)>,
+    suggest: Option<(Flat<Hint>, Rows)>,
+    propose: Option<TypedFunc<(Incident,), (Plan,)>>,
+}
+
+impl Prepared {
+    /// Makes an instance and hands it its settings.
+    pub(crate) fn start(&self, settings: &str) -> Result<Instance, StartError> {
+        let limits = &self.engine.limits;
+        let guest = Guest {
+            engine: Arc::clone(&self.engine),
+            policy: Arc::clone(&self.policy),
+            lines: 0,
+            meter: Meter { limits: limits.store_limits(), exceeded: false },
+            ticks: 0,
+        };
+        let mut store = Store::new(&self.engine.wasm, guest);
+        store.limiter(|guest| &mut guest.meter as &mut dyn ResourceLimiter);
+        store.epoch_deadline_callback(|mut store| Ok(spend_tick(store.data_mut())));
+        store.set_hostcall_fuel(ANSWER_BYTES);
+        arm(&mut store, START_TICKS);
+        let failed = |error: wasmtime::Error| StartError::Start(why(&error));
+        let instance = self.pre.instantiate(&mut store).map_err(failed)?;
+        let configure: TypedFunc<(&str,), (Result<(), String>,)> =
+            lookup(&mut store, &instance, &self.exports.configure, "manifest.configure")?;
+        let (accepted,) = configure.call(&mut store, (settings,)).map_err(failed)?;
+        accepted.map_err(|text| StartError::Settings(crate::log::clean_line(&text)))?;
+        Instance::resolve(store, instance, &self.exports, limits.call_ticks())
+    }
+}
+
+impl Instance {
+    fn resolve(
+        mut store: Store<Guest>,
+        instance: WasmInstance,
+        exports: &Exports,
+        ticks: u32,
+    ) -> Result<Self, StartError> {
+        let judge = match &exports.health {
+            None => None,
+            Some([flat, rows]) => Some((
+                lookup(&mut store, &instance, flat, "health.judge")?,
+                lookup(&mut store, &instance, rows, "health.judge-rows")?,
+            )),
+        };
+        let suggest = match &exports.cadence {
+            None => None,
+            Some([flat, rows]) => Some((
+                lookup(&mut store, &instance, flat, "cadence.suggest")?,
+                lookup(&mut store, &instance, rows, "cadence.suggest-rows")?,
+            )),
+        };
+        let propose = match &exports.recovery {
+            None => None,
+            Some(index) => Some(lookup(&mut store, &instance, index, "recovery.propose")?),
+        };
+        Ok(Self { store, instance, ticks, judge, suggest, propose })
+    }
+
+    /// Asks what the policy says about itself.
+    pub(crate) fn describe(&mut self, exports: &Exports) -> Result<Description, StartError> {
+        let describe: TypedFunc<(), (Description,)> =
+            lookup(&mut self.store, &self.instance, &exports.describe, "manifest.describe")?;
+        arm(&mut self.store, START_TICKS);
+        let failed = |error: wasmtime::Error| StartError::Start(why(&error));
+        describe.call(&mut self.store, ()).map(|(answer,)| answer).map_err(failed)
+    }
+
+    pub(crate) fn judge(&mut self, seen: Observation) -> Result<Judgement, Fault> {
+        let Some((flat, _)) = self.judge else { return Err(Fault::BadAnswer) };
+        arm(&mut self.store, self.ticks);
+        let outcome = flat.call(&mut self.store, (seen,));
+        self.end(outcome)
+    }
+
+    pub(crate) fn suggest(&mut self, seen: Observation) -> Result<Hint, Fault> {
+        let Some((flat, _)) = self.suggest else { return Err(Fault::BadAnswer) };
+        arm(&mut self.store, self.ticks);
+        let outcome = flat.call(&mut self.store, (seen,));
+        self.end(outcome)
+    }
+
+    pub(crate) fn judge_rows(&mut self, rows: &Arc<Vec<f64>>) -> Result<Vec<f64>, Fault> {
+        let Some((_, function)) = self.judge else { return Err(Fault::BadAnswer) };
+        arm(&mut self.store, self.ticks);
+        let outcome = function.call(&mut self.store, (Arc::clone(rows),));
+        self.end(outcome)
+    }
+
+    pub(crate) fn suggest_rows(&mut self, rows: &Arc<Vec<f64>>) -> Result<Vec<f64>, Fault> {
+        let Some((_, function)) = self.suggest else { return Err(Fault::BadAnswer) };
+        arm(&mut self.store, self.ticks);
+        let outcome = function.call(&mut self.store, (Arc::clone(rows),));
+        self.end(outcome)
+    }
+
+    pub(crate) fn propose(&mut self, incident: Incident) -> Result<Plan, Fault> {
+        let Some(propose) = self.propose else { return Err(Fault::BadAnswer) };
+        arm(&mut self.store, self.ticks);
+        let outcome = propose.call(&mut self.store, (incident,));
+        self.end(outcome)
+    }
+
+    fn end<Answer>(&self, outcome: wasmtime::Result<(Answer,)>) -> Result<Answer, Fault> {
+        let guest = self.store.data();
+        if guest.lines > LINES_PER_CALL {
+            guest.engine.log.count_dropped(u64::from(guest.lines - LINES_PER_CALL));
+        }
+        match outcome {
+            Ok((answer,)) => Ok(answer),
+            Err(_) if guest.meter.exceeded => Err(Fault::Trap),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+}
+
+/// Gives the next call its ticks. The deadline is always the next tick, and each tick that finds
+/// the call running takes one away. So a thread that is not scheduled for a while loses one tick,
+/// not the call: only a guest that really runs on is stopped.
+fn arm(store: &mut Store<Guest>, ticks: u32) {
+    let guest = store.data_mut();
+    guest.ticks = ticks;
+    guest.lines = 0;
+    store.set_epoch_deadline(1);
+}
+
+fn spend_tick(guest: &mut Guest) -> UpdateDeadline {
+    guest.ticks = guest.ticks.saturating_sub(1);
+    if guest.ticks == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
+}
+
+fn lookup<Params, Answer>(
+    store: &mut Store<Guest>,
+    instance: &WasmInstance,
+    index: &ComponentExportIndex,
+    name: &'static str,
+) -> Result<TypedFunc<Params, Answer>, StartError>
+where
+    Params: wasmtime::component::ComponentNamedList + wasmtime::component::Lower,
+    Answer: wasmtime::component::ComponentNamedList + wasmtime::component::Lift,
+{
+    let typed = instance.get_typed_func(store, index);
+    typed.map_err(|error| StartError::Type(name, why(&error)))
+}
+
+/// What kind of fault an error of the engine is: what is neither a trap nor too long is an answer
+/// that could not be read.
+fn fault(error: &wasmtime::Error) -> Fault {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Fault::Timeout,
+        Some(_) => Fault::Trap,
+        None => Fault::BadAnswer,
+    }
+}
+
+/// An error of the engine in one line.
+pub(crate) fn why(error: &wasmtime::Error) -> String {
+    crate::log::clean_line(&format!("{error:#}"))
+}
