@@ -169,6 +169,7 @@ impl Config {
             batch: Duration::from_millis(limits.batch_ms.into()),
             breaker_faults: limits.breaker_faults,
             breaker_window: Duration::from_millis(limits.breaker_window_ms.into()),
+            ..policy::Limits::default()
         }
     }
 
