@@ -29,7 +29,7 @@ pub struct AgentKey<'a> {
     pub tenant: TenantId,
     /// A checked agent id.
     pub id: &'a str,
-    /// [`PartitionHasher::hash`] of both.
+    /// Hash of both, by [`PartitionHasher::key`].
     pub hash: u64,
 }
 

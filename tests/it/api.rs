@@ -168,9 +168,8 @@ fn an_id_that_no_agent_can_have_is_refused() {
 fn a_bad_registration_says_what_is_wrong_and_changes_nothing() {
     let gateway = start("");
     let mut client = Client::to(&gateway);
-    let mut send = |headers: &str, body: &[u8]| {
-        client.request("PUT", "/v1/agents/a", headers, body)
-    };
+    let mut send =
+        |headers: &str, body: &[u8]| client.request("PUT", "/v1/agents/a", headers, body);
     assert_eq!(send(JSON, b"{\"class\":").problem(), "malformed");
     assert_eq!(send(JSON, b"\xff\xfe").problem(), "malformed");
     assert_eq!(send(JSON, b"{} {}").problem(), "malformed");

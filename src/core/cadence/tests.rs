@@ -238,6 +238,15 @@ fn every_bound_is_reached() {
 }
 
 #[test]
+fn a_move_under_way_is_finished_though_it_came_near() {
+    let (config, mut guard) = (Config::default(), Guard::new(30_000));
+    let mut step = |second: u64| guard.step(Millis(second * 1_000), 50_000.0, 70_000, &config);
+    assert_eq!(step(0).stored_ms, 45_000);
+    assert_eq!(step(45).stored_ms, 50_000);
+    assert_eq!(step(95).bound, Bound::None);
+}
+
+#[test]
 fn the_first_directives_after_a_storm_spread_over_the_whole_interval() {
     let spread = (0..1_000).map(|agent| spread(30_000, 1_000, mix(agent), 1, 1));
     let mut tenths = [0; 10];

@@ -32,7 +32,7 @@ pub struct Ticket {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "made and consumed on the stack, once a heartbeat")]
 pub enum Handled {
-    /// It renewed the deadline: get a verdict, then call [`Machine::decide`].
+    /// It renewed the deadline: get a verdict, then call [`Machine::decide`](crate::Machine::decide).
     Observe(Ticket),
     /// It changed nothing (duplicate or stale): here is the current directive.
     Repeat(Decision),
@@ -75,7 +75,7 @@ pub struct Decision {
     pub health: Health,
     /// Class of the agent.
     pub class: ClassId,
-    /// Whether commands wait for the agent: see [`Machine::commands`].
+    /// Whether commands wait for the agent: see [`Machine::commands`](crate::Machine::commands).
     pub has_commands: bool,
 }
 
@@ -104,7 +104,7 @@ pub struct AgentInfo<'a> {
     pub interval_ms: u32,
     /// Interval in force, in milliseconds.
     pub in_force_ms: u32,
-    /// Receipt of the last heartbeat; `None` if never heard.
+    /// Receipt of the last heartbeat; of a stopped agent, when it left; `None` if never heard.
     pub last_receipt: Option<Millis>,
     /// Heartbeats missing in the present silence.
     pub missed: u32,

@@ -17,9 +17,11 @@ pub struct Config {
     pub forget_failed_ms: u32,
     /// A stopped agent is forgotten after this; 1 h.
     pub forget_stopped_ms: u32,
-    /// Unhealthy or stalled for this many heartbeats opens a health incident; 3.
+    /// Unhealthy or stalled for this many heartbeats in a row opens a health incident; 3. Fewer act
+    /// sooner and on less evidence; 0 never does.
     pub incident_after: u8,
-    /// Healthy for this many heartbeats closes an incident; 3.
+    /// Neither unhealthy nor stalled for this many heartbeats in a row ends an incident well; 3.
+    /// More keep the rest of a plan ready for a relapse for longer.
     pub success_after: u8,
     /// An agent without work for this long is idle; 5 min.
     pub idle_after_ms: u32,

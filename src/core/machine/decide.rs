@@ -5,7 +5,7 @@ use pulsegate_wire::Outcome;
 use super::record::{Flags, Lag, Record};
 use super::{Decision, Machine, Ticket, is_bad};
 use crate::cadence::{self, Bound, Trace};
-use crate::{ClassId, Effects, EventKind, Millis, Slot, Verdict};
+use crate::{Effects, EventKind, Millis, Slot, Verdict};
 
 impl Machine {
     /// Takes the verdict on a heartbeat and decides. A verdict whose stamp is no longer current
@@ -87,10 +87,8 @@ impl Machine {
         record.flags.set(Flags::PENDING, false);
         record.flags.set(Flags::FRESH, false);
         let bound = record.bound;
-        if effective_ms > record.in_force_ms {
-            record.in_force_ms = effective_ms;
-            self.rearm(slot);
-        }
+        // The timer armed at receipt may now fire too early; then it finds that nothing is due.
+        record.in_force_ms = record.in_force_ms.max(effective_ms);
         if step.stored_ms != step.before_ms {
             let kind = EventKind::CadenceMoved {
                 from_ms: step.before_ms,
@@ -160,11 +158,7 @@ impl Machine {
     /// The answer when the agent was forgotten between its heartbeat and the verdict: it may
     /// come back as a new one.
     fn unknown(&self, ticket: &Ticket) -> Decision {
-        let class_id = if self.config.classes.iter().any(|(id, _)| id == ticket.class) {
-            ticket.class
-        } else {
-            ClassId::default()
-        };
+        let class_id = self.known_class(ticket.class);
         let class = &self.config.classes[class_id];
         let interval_ms = self.default_interval_ms(class);
         Decision {

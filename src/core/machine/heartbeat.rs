@@ -104,7 +104,8 @@ impl Machine {
         beat: &Beat,
         effects: &mut Effects,
     ) -> Result<Handled, Refusal> {
-        let class = beat.class.unwrap_or_else(|| self.config.classes.normal());
+        let normal = self.config.classes.normal();
+        let class = beat.class.map_or(normal, |class| self.known_class(class));
         let slot = self.admit(now, key, class, State::Alive)?;
         let now = self.advance(now);
         self.emit(now, slot, EventKind::Registered { state: State::Alive }, effects);

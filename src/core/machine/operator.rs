@@ -89,10 +89,15 @@ impl Machine {
         name.and_then(|name| classes.find(name)).unwrap_or_else(|| classes.normal())
     }
 
+    /// This class, or `normal` when the configuration has none of this id.
+    pub(super) fn known_class(&self, class: ClassId) -> ClassId {
+        let is_known = self.config.classes.iter().any(|(id, _)| id == class);
+        if is_known { class } else { self.config.classes.normal() }
+    }
+
     /// Moves an agent to another class. One that was told nothing yet starts at its interval.
     pub(super) fn assign_class(&mut self, slot: Slot, class: ClassId) {
-        let is_known = self.config.classes.iter().any(|(id, _)| id == class);
-        let class = if is_known { class } else { self.config.classes.normal() };
+        let class = self.known_class(class);
         if self.agents[slot].class == class {
             return;
         }

@@ -337,6 +337,15 @@ fn a_class_named_in_the_first_heartbeat_gives_the_first_interval() {
 }
 
 #[test]
+fn a_class_that_is_not_configured_counts_as_normal() {
+    let mut world = World::new();
+    let beat = Beat { class: Some(ClassId(99)), ..first() };
+    assert_eq!(world.beat("a", &beat, verdict(Health::Healthy, 30_000.0)).class, NORMAL);
+    let second = Beat { sequence: 2, ..beat };
+    assert_eq!(world.beat("a", &second, verdict(Health::Healthy, 30_000.0)).class, NORMAL);
+}
+
+#[test]
 fn a_registration_moves_class_and_deadline() {
     let mut world = World::new();
     world.live("a", Health::Healthy);
