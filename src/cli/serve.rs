@@ -100,26 +100,16 @@ async fn serve(args: &Args, config: Arc<Config>, logs: &Logs) -> Outcome {
 
 /// Reads the configuration again; one that is wrong changes nothing.
 fn reload(args: &Args, gateway: &Gateway, logs: &Logs) {
-    let new = match args.load() {
-        Ok(new) => new,
-        Err(failure) => {
-            tracing::error!("not reloaded, nothing has changed: {}", failure.message);
-            return;
-        }
-    };
-    match gateway.reload(&new) {
-        Ok(kept) => {
-            for option in kept {
-                tracing::warn!(option, "differs, but stays as it is until a restart");
-            }
+    let reloaded = args
+        .load()
+        .and_then(|new| gateway.reload(&new).map_err(|error| Failure::from(&error)).map(|_| ()));
+    match reloaded {
+        Ok(()) => {
             if let Err(error) = logs.set_level(gateway.config().log.level) {
                 tracing::warn!(%error, "the level of the log stays as it was");
             }
         }
-        Err(error) => {
-            let failure = Failure::from(&error);
-            tracing::error!("not reloaded, nothing has changed: {}", failure.message);
-        }
+        Err(failure) => gateway.telemetry().reload_refused(&failure.message),
     }
 }
 

@@ -13,7 +13,7 @@ use pulsegate_wire::{Code, Problem};
 use super::Rejection;
 use crate::clock::{Clock, Hold};
 use crate::shard::Quota;
-use crate::telemetry::{ShedReason, Telemetry};
+use crate::telemetry::{Gauge, ShedReason, Telemetry};
 
 /// Core time runs on when nothing was turned away for this long: whoever was, has come back by
 /// then, because it was told to come within [`RETRY_MS`] and [`SPREAD_MS`]. Source: chosen.
@@ -65,6 +65,7 @@ impl Shed {
     pub fn permit(&self) -> Result<Permit<'_>, Rejection> {
         let limit = self.limit.load(Relaxed);
         if self.waiting.fetch_add(1, Relaxed) < limit {
+            self.telemetry.step(Gauge::InFlight, true);
             return Ok(Permit(self));
         }
         self.waiting.fetch_sub(1, Relaxed);
@@ -110,5 +111,6 @@ impl Shed {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Relaxed);
+        self.0.telemetry.step(Gauge::InFlight, false);
     }
 }

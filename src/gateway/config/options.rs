@@ -139,9 +139,10 @@ section! {
         /// Connections that are open at most; the listener waits beyond.
         connections: u32 = 65_536 => Bounds::count("connections", 1, 10_000_000), restart,
             "at 20 to 37 KiB each, two gigabytes at worst";
-        /// Requests that are handled at once, over all workers; beyond, load is shed.
+        /// Requests that may wait at once for the rest of their body, over all workers; those
+        /// beyond are turned away. What came whole is handled at once and never counts.
         in_flight: u32 = 4_096 => Bounds::count("requests", 1, 1_000_000), live,
-            "at 10 us each this is 40 ms of work: older requests are worth more than newer ones";
+            "at up to 16 KiB each, 64 MiB that slow senders can hold";
         /// Time for the head of a request to arrive.
         header_timeout_ms: u32 = 10_000 => Bounds::ms(100, 600_000), restart,
             "ten seconds pass on any network that can carry a heartbeat";

@@ -275,7 +275,7 @@ catalogue! {
     Connections = "pulsegate_connections", Kind::Gauge, [],
         "Connections open.";
     InFlight = "pulsegate_requests_in_flight", Kind::Gauge, [],
-        "Heartbeat requests being handled.";
+        "Heartbeat requests whose body is still on its way.";
     EventsQueued = "pulsegate_events_queued", Kind::Gauge, [],
         "Events that the slowest subscriber has yet to read.";
     Held = "pulsegate_clock_held", Kind::Gauge, [],

@@ -33,8 +33,8 @@ use catalogue::{FAMILIES, Id};
 use cells::Cells;
 use names::Names;
 
-pub(crate) use happenings::incident_word;
 pub use catalogue::{Described, describe};
+pub(crate) use happenings::incident_word;
 pub use logs::{LogError, Logs, init_logs};
 pub use scrape::{CONTENT_TYPE, Figures};
 
@@ -126,7 +126,7 @@ impl From<Outcome> for BeatOutcome {
 pub enum Gauge {
     /// Connections open.
     Connections,
-    /// Heartbeat requests being handled.
+    /// Heartbeat requests whose body is still on its way.
     InFlight,
     /// Programs of recovery that run.
     ActionsOpen,
