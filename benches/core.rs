@@ -3,8 +3,8 @@
 //! One million agents with ids of 24 bytes beat in random order; each heartbeat is found by name
 //! (hash included), handled, judged by the built-in policy and decided, and the wheel turns a tick
 //! every 10 ms of virtual time. Among a million agents a lookup waits for memory: one by one the
-//! waits add up, in bursts (`Machine::find_all`) they overlap. Without `--bench` (under `cargo test --benches`) everything runs
-//! tiny and only once, so that it never rots.
+//! waits add up, in bursts (`Machine::find_all`) they overlap. Without `--bench` (under `cargo test
+//! --benches`) everything runs tiny and only once, so that it never rots.
 #![allow(clippy::print_stdout, reason = "a bench prints a table")]
 
 use std::hint::black_box;

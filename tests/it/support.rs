@@ -57,7 +57,8 @@ impl Client {
     pub fn request(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\
+             content-length: {length}\r\n{headers}\r\n"
         );
         self.send(&[head.as_bytes(), body].concat());
         self.answer()

@@ -86,7 +86,8 @@ fn text(speed: Speed, agents: usize, listen: SocketAddr, restart: &[String]) -> 
          [directives]\nretry_ms = {retries:?}\nearly_min_gap_ms = {gap}\n\
          early_spread_ms = {spread}\n\
          [recovery]\nconcurrency = 16\n\
-         [recovery.executors.command]\nkind = \"command\"\ncommand = \"restart\"\nwait_ms = {wait}\n\
+         [recovery.executors.command]\nkind = \"command\"\ncommand = \"restart\"\n\
+         wait_ms = {wait}\n\
          [recovery.executors.restart]\nkind = \"exec\"\nargv = {argv}\nwait_ms = {wait}\n\
          timeout_ms = 10000\n\
          [[routes]]\nhealth = \"steady\"\ncadence = \"queue-pressure\"\nrecovery = \"ladder\"\n",

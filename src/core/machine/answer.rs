@@ -32,7 +32,8 @@ pub struct Ticket {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "made and consumed on the stack, once a heartbeat")]
 pub enum Handled {
-    /// It renewed the deadline: get a verdict, then call [`Machine::decide`](crate::Machine::decide).
+    /// It renewed the deadline: get a verdict, then call
+    /// [`Machine::decide`](crate::Machine::decide).
     Observe(Ticket),
     /// It changed nothing (duplicate or stale): here is the current directive.
     Repeat(Decision),

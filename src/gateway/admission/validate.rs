@@ -211,8 +211,8 @@ fn json_id(body: &[u8]) -> String {
 
 const TOO_MANY: &str = "more than 1,000 heartbeats";
 
-/// The items of a batch: a [`pulsegate_wire::Batch`] whose list ends with an error where it is too long, before
-/// memory is spent on the rest.
+/// The items of a batch: a [`pulsegate_wire::Batch`] whose list ends with an error where it is too
+/// long, before memory is spent on the rest.
 struct Bounded<T>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Bounded<T> {
