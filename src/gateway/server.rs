@@ -147,6 +147,7 @@ impl Gateway {
         let phase = watch::Sender::new(Phase::Serving);
         let workers = spawn(lanes, &shared, &phase).map_err(Error::Threads)?;
         control.spawn(time(shared.clone(), workers.clone()));
+        control.spawn(collect_logs(engine.clone(), telemetry.clone()));
         ready.store(true, Relaxed);
         Ok(Self {
             shards,
@@ -290,6 +291,17 @@ async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>) {
         shared.shed.settle();
     })
     .await;
+}
+
+/// Brings what policies wrote to the log of the gateway, once a second.
+async fn collect_logs(engine: Engine, telemetry: Telemetry) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (lines, dropped) = engine.drain_log();
+        telemetry.policy_logs(&lines, dropped);
+    }
 }
 
 fn load_policies(engine: &Engine, config: &Config) -> Result<PolicySet, pulsegate_policy::Error> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pulsegate_core::{Action, ActionOutcome, Event, EventKind, IncidentKind, Millis};
+use pulsegate_policy::{LogLevel, LogLine};
 use pulsegate_wire::{AckOutcome, Health, State};
 use tracing::{debug, error, info, warn};
 
@@ -115,14 +116,19 @@ impl Telemetry {
         cells.observe(Id::DetectionLag, silence.place, nanos(event.at.since(deadline)));
     }
 
-    /// A policy wrote to the log; `index` is that in the set in use.
-    pub fn policy_log(&self, index: u16, policy: &str, level: tracing::Level, message: &str) {
-        self.inner.cells.add(Id::PolicyLogs, self.inner.names.policy(index), 1);
-        match level {
-            tracing::Level::ERROR => error!(policy, message, "a policy says"),
-            tracing::Level::WARN => warn!(policy, message, "a policy says"),
-            tracing::Level::INFO => info!(policy, message, "a policy says"),
-            _ => debug!(policy, message, "a policy says"),
+    /// Policies wrote to the log; `dropped` lines more were too many to keep.
+    pub fn policy_logs(&self, lines: &[LogLine], dropped: u64) {
+        for LogLine { policy, level, message } in lines {
+            self.inner.cells.add(Id::PolicyLogs, self.inner.names.policy_named(policy), 1);
+            match level {
+                LogLevel::Error => error!(policy, message, "a policy says"),
+                LogLevel::Warn => warn!(policy, message, "a policy says"),
+                LogLevel::Info => info!(policy, message, "a policy says"),
+                LogLevel::Debug => debug!(policy, message, "a policy says"),
+            }
+        }
+        if dropped > 0 {
+            warn!(dropped, "policies wrote more lines than are kept");
         }
     }
 

@@ -63,6 +63,11 @@ impl Names {
         place.map_or(POLICIES, |place| place.load(Relaxed))
     }
 
+    /// Place of a policy by its name.
+    pub(super) fn policy_named(&self, name: &str) -> usize {
+        number(&mut self.policies.lock(), name, POLICIES)
+    }
+
     /// Place of an executor.
     pub(super) fn executor(&self, id: &str) -> usize {
         number(&mut self.executors.lock(), id, EXECUTORS)
