@@ -27,7 +27,7 @@ pub struct Config {
     pub idle_after_ms: u32,
     /// Window of error counts and of the queue's trend; 60 s.
     pub window_ms: u32,
-    /// Most agents; a registration beyond is refused; 1,048,576, and never more than 16,777,213.
+    /// Most agents; a registration beyond is refused; 1,048,576, and never more than 16,777,214.
     pub max_agents: u32,
 }
 
