@@ -186,7 +186,7 @@ section! {
         retry_ms: Vec<u32> = vec![1_000, 2_000, 4_000, 8_000] => Bounds::ms(100, 600_000), live,
             "four attempts within fifteen seconds, inside every default grace";
         /// Shortest distance between two early heartbeats of an agent.
-        early_min_gap_ms: u32 = 5_000 => Bounds::ms(1_000, 600_000), live,
+        early_min_gap_ms: u32 = 5_000 => Bounds::ms(100, 600_000), live,
             "as the fastest built-in cadence";
         /// Early heartbeats are delayed by up to this, at random, so that a fleet that sees the
         /// same cause does not beat at once.
