@@ -39,9 +39,8 @@ impl Speed {
             return "speed 1: real time, every default as it stands".to_owned();
         }
         format!(
-            "speed {}: every time of the gateway is its default divided by {}, and the fixed 30 s \
-             cadence that it is compared with counts as {}",
-            self.0,
+            "speed {0}: the gateway's times are their defaults / {0}; compared with a fixed 30 s / \
+             {0} = {1}",
             self.0,
             crate::cli::text::duration(self.fixed().as_millis() as u64)
         )

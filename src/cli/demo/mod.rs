@@ -228,8 +228,10 @@ impl Show {
                     self.stage.handle_tick(now).await;
                     waiting = self.gather(waiting).await.map_err(failed)?;
                     let ready = self.stage.fleet.count(&[Phase::Starting]) == 0;
-                    if ready || now.duration_since(self.stage.started) > GATHER {
-                        began.get_or_insert(now);
+                    let waited = now.duration_since(self.stage.started) > GATHER;
+                    if began.is_none() && (ready || waited) {
+                        self.stage.begin(now);
+                        began = Some(now);
                     }
                     let Some(elapsed) = began.map(|began| now.duration_since(began)) else {
                         self.output.show(&self.stage, &self.head);
@@ -240,7 +242,9 @@ impl Show {
                     }
                     while scenario.next_at() <= elapsed {
                         let (happening, number) = scenario.draw();
-                        self.stage.handle_happening(happening, number).await;
+                        if !self.stage.handle_happening(happening, number).await {
+                            scenario.postpone(happening);
+                        }
                     }
                     self.output.show(&self.stage, &self.head);
                 }

@@ -41,7 +41,10 @@ const PER_SECOND: f64 = 1.2;
 #[derive(Debug)]
 pub(super) struct Scenario {
     chance: Chance,
+    /// Kinds that are still to be shown once.
     opening: VecDeque<Happening>,
+    /// Whether the last one drawn was one of those.
+    is_opening: bool,
     per_second: f64,
     next_at: Duration,
 }
@@ -51,6 +54,7 @@ impl Scenario {
         Self {
             chance: Chance::new(seed),
             opening: OPENING.into(),
+            is_opening: false,
             per_second: PER_SECOND * (agents as f64 / 200.0).clamp(0.2, 5.0),
             next_at: OPENING_STEP,
         }
@@ -63,7 +67,9 @@ impl Scenario {
 
     /// The next one, and a number that picks its agent.
     pub(super) fn draw(&mut self) -> (Happening, u64) {
-        let happening = self.opening.pop_front().unwrap_or_else(|| self.pick());
+        let opening = self.opening.pop_front();
+        self.is_opening = opening.is_some();
+        let happening = opening.unwrap_or_else(|| self.pick());
         self.next_at += if self.opening.is_empty() {
             // Exponential: happenings that know nothing of each other.
             Duration::from_secs_f64(-(1.0 - self.chance.share()).ln() / self.per_second)
@@ -71,6 +77,14 @@ impl Scenario {
             OPENING_STEP
         };
         (happening, self.chance.next())
+    }
+
+    /// The last one drawn found no agent that it could happen to: one of the opening waits, any
+    /// other is left away.
+    pub(super) fn postpone(&mut self, happening: Happening) {
+        if self.is_opening {
+            self.opening.push_back(happening);
+        }
     }
 
     fn pick(&mut self) -> Happening {
@@ -106,5 +120,17 @@ mod tests {
         let kinds: Vec<Happening> = (0..OPENING.len()).map(|_| scenario.draw().0).collect();
         assert_eq!(kinds, OPENING);
         assert!(OPENING_STEP * OPENING.len() as u32 <= Duration::from_secs(3));
+    }
+
+    #[test]
+    fn an_opening_that_found_nobody_comes_again() {
+        let mut scenario = Scenario::new(3, 20);
+        let (first, _) = scenario.draw();
+        scenario.postpone(first);
+        let kinds: Vec<Happening> = (0..OPENING.len()).map(|_| scenario.draw().0).collect();
+        assert_eq!(kinds.last(), Some(&OPENING[0]));
+        scenario.draw();
+        scenario.postpone(Happening::Crash);
+        assert_eq!(scenario.opening.len(), 0, "any other is left away");
     }
 }

@@ -13,7 +13,7 @@ use super::control::Restart;
 use super::fleet::{Fleet, Member, Phase};
 use super::scenario::Happening;
 use super::supervisor::{News, Place, Supervisor};
-use super::tally::{Surge, Tally, Trouble, TroubleKind, note};
+use super::tally::{Share, Surge, Tally, Trouble, TroubleKind, note};
 use crate::cli::text::duration;
 
 /// Queue below which a surge is over, in pieces.
@@ -71,6 +71,13 @@ impl Stage {
         self.supervisor.start(index, &self.fleet.members[index]).await
     }
 
+    /// The fleet is there: heartbeats and time are compared from here on, because everybody's
+    /// first heartbeats would weigh too much in a short run.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.account_all(now);
+        self.tally.begin();
+    }
+
     /// Does what is due.
     pub(super) async fn handle_tick(&mut self, now: Instant) {
         let (due, later) = self.later.drain(..).partition(|(at, _)| *at <= now);
@@ -83,12 +90,14 @@ impl Stage {
         }
     }
 
-    /// Lets something happen to an agent that fits.
-    pub(super) async fn handle_happening(&mut self, happening: Happening, number: u64) {
-        let down = [Phase::Starting, Phase::Paused, Phase::Stalled, Phase::Down];
-        let crowded = self.fleet.count(&down) >= (self.fleet.members.len() / 10).max(1);
-        if crowded && !matches!(happening, Happening::Surge(_)) {
-            return;
+    /// Lets something happen to an agent that fits; says whether there was one.
+    pub(super) async fn handle_happening(&mut self, happening: Happening, number: u64) -> bool {
+        // One tenth of the fleet may be down at once: more would be a mass failure, which
+        // recovery answers differently.
+        let down = [Phase::Paused, Phase::Down];
+        let crowded = self.fleet.count(&down) >= (self.fleet.members.len() / 10).max(2);
+        if crowded && matches!(happening, Happening::Crash | Happening::Hang | Happening::Hiccup) {
+            return false;
         }
         let well = |member: &Member| {
             member.phase == Phase::Well && member.surge.is_none() && member.report.heartbeats > 1
@@ -103,9 +112,11 @@ impl Stage {
             }
             _ => self.fleet.pick(number, well),
         };
-        if let Some(index) = index {
-            self.befall(index, happening).await;
+        match index {
+            Some(index) => self.befall(index, happening).await,
+            None => return false,
         }
+        true
     }
 
     async fn befall(&mut self, index: usize, happening: Happening) {
@@ -195,11 +206,10 @@ impl Stage {
     fn handle_report(&mut self, index: usize, report: Report) {
         let now = Instant::now();
         let member = &mut self.fleet.members[index];
-        let sent = report.heartbeats + report.retries;
-        let new = sent.saturating_sub(member.report.heartbeats + member.report.retries);
-        let in_surge = member.surge.is_some();
-        let share = if in_surge { &mut self.tally.surging } else { &mut self.tally.steady };
-        share.heartbeats += new;
+        let before = member.report.heartbeats + member.report.retries;
+        let new = (report.heartbeats + report.retries).saturating_sub(before);
+        let sent = Share { time: Duration::ZERO, heartbeats: new };
+        self.tally.add(member.class, member.surge.is_some(), sent);
         member.report = report;
         if matches!(member.phase, Phase::Starting | Phase::Paused) {
             self.back(index, now);
@@ -393,9 +403,8 @@ impl Stage {
         let time = now.saturating_duration_since(member.since);
         member.since = now;
         if matches!(member.phase, Phase::Well | Phase::Stalled) {
-            let in_surge = member.surge.is_some();
-            let share = if in_surge { &mut self.tally.surging } else { &mut self.tally.steady };
-            share.time += time;
+            let lived = Share { time, heartbeats: 0 };
+            self.tally.add(member.class, member.surge.is_some(), lived);
         }
     }
 

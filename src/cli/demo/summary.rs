@@ -1,11 +1,13 @@
 //! What came of the demo, for people and for machines.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::config::Speed;
+use super::fleet::CLASSES;
 use super::stage::Stage;
 use super::tally::{Share, Spread, Tally, Trouble, TroubleKind};
 use crate::cli::text::duration;
@@ -40,6 +42,7 @@ pub(super) struct Heartbeats {
     all: Compared,
     steady: Compared,
     surging: Compared,
+    by_class: BTreeMap<&'static str, Compared>,
     fixed_cadence_ms: u64,
 }
 
@@ -124,10 +127,7 @@ pub(super) struct Policies {
 impl Summary {
     pub(super) fn new(stage: &Stage, seed: u64, policies: Policies, now: Instant) -> Self {
         let (tally, speed) = (&stage.tally, stage.speed);
-        let total = Share {
-            time: tally.steady.time + tally.surging.time,
-            heartbeats: tally.steady.heartbeats + tally.surging.heartbeats,
-        };
+        let total = tally.total();
         let hours = total.time.as_secs_f64() * speed.0 / 3_600.0;
         Self {
             agents: stage.fleet.members.len(),
@@ -139,6 +139,11 @@ impl Summary {
                 all: Compared::new(total, speed),
                 steady: Compared::new(tally.steady, speed),
                 surging: Compared::new(tally.surging, speed),
+                by_class: CLASSES
+                    .into_iter()
+                    .zip(tally.by_class)
+                    .map(|(class, share)| (class, Compared::new(share, speed)))
+                    .collect(),
                 fixed_cadence_ms: speed.fixed().as_millis() as u64,
             },
             detection: Detection::new(tally, now),
@@ -176,12 +181,15 @@ impl Summary {
             self.agents, self.seconds, self.seed, self.note
         );
         let mut line = |name: &str, words: String| {
-            let _ = writeln!(text, "{name:<12}{words}");
+            let _ = writeln!(text, "{name:<14}{words}");
         };
         let beats = &self.heartbeats;
         line("heartbeats", beats.all.words(beats.fixed_cadence_ms));
         line("  steady", beats.steady.words(beats.fixed_cadence_ms));
         line("  surging", beats.surging.words(beats.fixed_cadence_ms));
+        for (class, share) in &beats.by_class {
+            line(&format!("  {class}"), share.words(beats.fixed_cadence_ms));
+        }
         let seen = &self.detection;
         line(
             "silence",
@@ -193,7 +201,7 @@ impl Summary {
         );
         line("  suspect", words(seen.suspect, "after the kill"));
         line("  failed", words(seen.failed, "after the kill"));
-        line("surges", format!("{} queue surges", self.surges.caused));
+        line("surges", format!("{} of a queue", self.surges.caused));
         line("  early", words(self.surges.early_heartbeat, "until an early heartbeat"));
         line("  tightened", words(self.surges.tightened, "until the cadence was tightened"));
         line("stalls", format!("{} live but without progress", self.stalls.caused));
@@ -254,7 +262,7 @@ impl Compared {
             format!(" ({percent:+} %)")
         };
         format!(
-            "{} in {} agent-seconds; a fixed cadence of {} would send {}{change}",
+            "{} in {:.0} agent-seconds; a fixed cadence of {}: {}{change}",
             self.sent,
             self.agent_seconds,
             duration(fixed_ms),
@@ -312,7 +320,7 @@ fn words(spread: Spread, what: &str) -> String {
         return "none".to_owned();
     }
     format!(
-        "median {}, 99 % within {}, longest {} {what} ({} times)",
+        "median {}, p99 {}, longest {} {what}, of {}",
         duration(spread.median_ms),
         duration(spread.p99_ms),
         duration(spread.max_ms),

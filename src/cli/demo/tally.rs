@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::fleet::CLASSES;
+
 /// What was done to an agent that makes it fall out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TroubleKind {
@@ -54,6 +56,8 @@ pub(super) struct Share {
 pub(super) struct Tally {
     pub(super) steady: Share,
     pub(super) surging: Share,
+    /// The same heartbeats and time by class, in the order of [`CLASSES`].
+    pub(super) by_class: [Share; CLASSES.len()],
     pub(super) troubles: Vec<Trouble>,
     pub(super) surges: Vec<Surge>,
     /// Suspicions of agents to which nothing had been done.
@@ -70,6 +74,34 @@ pub(super) struct Tally {
     pub(super) actions_failed: u64,
     /// Events that came faster than the demo could follow.
     pub(super) events_lost: u64,
+}
+
+impl Share {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self { time: self.time + other.time, heartbeats: self.heartbeats + other.heartbeats }
+    }
+}
+
+impl Tally {
+    /// Adds time or heartbeats of an agent.
+    pub(super) fn add(&mut self, class: &str, in_surge: bool, more: Share) {
+        let condition = if in_surge { &mut self.surging } else { &mut self.steady };
+        *condition = condition.plus(more);
+        if let Some(index) = CLASSES.iter().position(|known| *known == class) {
+            self.by_class[index] = self.by_class[index].plus(more);
+        }
+    }
+
+    /// Forgets time and heartbeats so far.
+    pub(super) fn begin(&mut self) {
+        (self.steady, self.surging) = Default::default();
+        self.by_class = Default::default();
+    }
+
+    /// Everybody's.
+    pub(super) fn total(&self) -> Share {
+        self.steady.plus(self.surging)
+    }
 }
 
 /// How a measured time is spread, in milliseconds.

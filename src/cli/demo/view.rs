@@ -14,7 +14,7 @@ const EDGES: [f64; 8] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 /// Width of its longest bar.
 const BAR: usize = 40;
 /// Lines above the happenings.
-const ABOVE: usize = 27;
+const ABOVE: usize = 24;
 
 /// Draws on a terminal.
 pub(super) struct Screen {
@@ -35,7 +35,7 @@ impl Screen {
     /// Draws everything.
     pub(super) fn draw(&mut self, stage: &Stage, head: &str, now: Instant) {
         let (columns, rows) = size();
-        let heartbeats = stage.tally.steady.heartbeats + stage.tally.surging.heartbeats;
+        let heartbeats = stage.tally.total().heartbeats;
         let elapsed = now.saturating_duration_since(self.measured.0).as_secs_f64();
         if elapsed >= 1.0 {
             let rate = (heartbeats - self.measured.1) as f64 / elapsed;

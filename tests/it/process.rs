@@ -1,0 +1,110 @@
+//! The command as a process: started, asked, signalled, and never left behind.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest wait for something that must happen; only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the command to its end.
+pub(crate) fn pulsegate(args: &[&str]) -> Output {
+    command(args).output().expect("the command runs")
+}
+
+/// The command, without settings from the environment of whoever runs the tests.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
+    let ours = std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("PULSEGATE_")));
+    for (name, _) in ours {
+        command.env_remove(name);
+    }
+    command.args(args);
+    command
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// A gateway in a process of its own; killed when dropped.
+pub(crate) struct Serving {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Serving {
+    /// Starts one on this address; port 0 takes any.
+    pub(crate) fn start(listen: &str) -> Self {
+        Self::start_with(&["--listen", listen])
+    }
+
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
+        let mut child = command(&["serve"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the gateway starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let agents = lines
+            .map_while(Result::ok)
+            .find(|line| line.trim_start().starts_with("agents"))
+            .expect("it prints its addresses");
+        let url = agents.split_whitespace().last().expect("an address");
+        let url = url.trim_end_matches("/v1/heartbeats").to_owned();
+        Self { child, url }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.url.trim_start_matches("http://").to_owned()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the process is there");
+    }
+
+    /// Waits for its end and returns the exit code.
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
+        eventually("the gateway ends", || self.child.try_wait().expect("waits")).code()
+    }
+
+    /// Asks for JSON with one of the commands.
+    pub(crate) fn ask(&self, args: &[&str]) -> serde_json::Value {
+        let output = pulsegate(&[args, &["--json", "--url", &self.url]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).expect("one JSON document")
+    }
+
+    /// The listed agent of this name.
+    pub(crate) fn agent(&self, id: &str) -> Option<serde_json::Value> {
+        let listed = self.ask(&["agents"]);
+        listed["agents"].as_array()?.iter().find(|agent| agent["agent_id"] == id).cloned()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Fails only where it has ended already.
+        let _killed = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// Waits until `look` finds what must come.
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "it must come to this: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
