@@ -24,6 +24,7 @@ pub struct Bound {
 /// # Errors
 /// The address is not ours, or is taken.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Bound> {
+    refuse_taken(address)?;
     let first = listen(address)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
@@ -33,10 +34,24 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Bound> {
     Ok(Bound { address, listeners })
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Our listeners share their port, and would as well share it with another gateway of the same
+/// user, which then gets half of the agents: so ask for it alone first.
+fn refuse_taken(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    socket(address)?.bind(&address.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections that linger.
     socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
