@@ -21,7 +21,7 @@ fn the_demo_notices_every_silence_and_brings_the_fallen_back() {
     let seen = number("/detection/within_promise") + number("/detection/late");
     assert_eq!(seen + number("/detection/still_in_grace"), number("/detection/silenced"));
     assert_eq!(number("/detection/unnoticed"), 0, "{summary:#}");
-    // Early heartbeats are the agents' own doing, within a tenth of a second and a little.
+    // An agent whose queue surges does not wait for its next heartbeat.
     assert!(number("/surges/early_heartbeat/count") >= 1, "{summary:#}");
     assert!(number("/recoveries/by_exec") >= 1, "{summary:#}");
     assert_eq!(number("/recoveries/exec_failed"), 0, "{summary:#}");

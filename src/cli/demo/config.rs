@@ -13,6 +13,10 @@ use crate::cli::{Exit, Failure};
 /// and configure.
 const FIXED: Duration = Duration::from_secs(30);
 
+/// Queue at which an agent of the demo is full: a surge of the scenario reaches half of it at once,
+/// and most reach all of it.
+const FULL_DEPTH: f64 = 600.0;
+
 /// How much faster than life the demo runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Speed(pub(super) f64);
@@ -89,6 +93,10 @@ fn text(speed: Speed, agents: usize, listen: SocketAddr, restart: &[String]) -> 
          wait_ms = {wait}\n\
          [recovery.executors.restart]\nkind = \"exec\"\nargv = {argv}\nwait_ms = {wait}\n\
          timeout_ms = 10000\n\
+         [[policies]]\nname = \"queue-pressure\"\nreference = \"queue-pressure\"\n\
+         settings = {{ full_depth = {FULL_DEPTH:.1}, fastest_ms = {fastest:.1} }}\n\
+         [[policies]]\nname = \"steady\"\nreference = \"steady\"\n\
+         settings = {{ alarm_interval_ms = {fastest} }}\n\
          [[routes]]\nhealth = \"steady\"\ncadence = \"queue-pressure\"\nrecovery = \"ladder\"\n",
         min = speed.ms(1_000, 100),
         max = speed.ms(300_000, 1_000),
@@ -100,6 +108,7 @@ fn text(speed: Speed, agents: usize, listen: SocketAddr, restart: &[String]) -> 
         gap = speed.ms(5_000, 100),
         spread = speed.ms(1_000, 0),
         wait = speed.ms(60_000, 100),
+        fastest = speed.ms(5_000, 100),
     );
     text
 }

@@ -24,7 +24,7 @@ pub(super) enum Happening {
 
 /// Each kind happens once, early, so that even a short run shows all of them.
 const OPENING: [Happening; 6] = [
-    Happening::Surge(900.0),
+    Happening::Surge(1_500.0),
     Happening::Crash,
     Happening::Hang,
     Happening::Stall,
@@ -89,7 +89,7 @@ impl Scenario {
 
     fn pick(&mut self) -> Happening {
         match self.chance.share() {
-            0.0..0.60 => Happening::Surge(self.chance.between(300.0, 1_500.0)),
+            0.0..0.60 => Happening::Surge(self.chance.between(900.0, 2_400.0)),
             0.60..0.74 => Happening::Crash,
             0.74..0.82 => Happening::Hang,
             0.82..0.90 => Happening::Hiccup,

@@ -180,66 +180,87 @@ impl Summary {
             "{} agents for {} s, seed {}\n{}\n\n",
             self.agents, self.seconds, self.seed, self.note
         );
-        let mut line = |name: &str, words: String| {
+        let sections = [
+            self.heartbeats.rows(),
+            self.detection.rows(),
+            self.surges.rows(),
+            self.stalls.rows(),
+            self.recoveries.rows(),
+            self.rows(),
+        ];
+        for (name, words) in sections.into_iter().flatten() {
             let _ = writeln!(text, "{name:<14}{words}");
-        };
-        let beats = &self.heartbeats;
-        line("heartbeats", beats.all.words(beats.fixed_cadence_ms));
-        line("  steady", beats.steady.words(beats.fixed_cadence_ms));
-        line("  surging", beats.surging.words(beats.fixed_cadence_ms));
-        for (class, share) in &beats.by_class {
-            line(&format!("  {class}"), share.words(beats.fixed_cadence_ms));
-        }
-        let seen = &self.detection;
-        line(
-            "silence",
-            format!(
-                "{} killed or hung: {} noticed within the promise of their class, {} late, {} \
-                 still within it",
-                seen.silenced, seen.within_promise, seen.late, seen.still_in_grace
-            ),
-        );
-        line("  suspect", words(seen.suspect, "after the kill"));
-        line("  failed", words(seen.failed, "after the kill"));
-        line("surges", format!("{} of a queue", self.surges.caused));
-        line("  early", words(self.surges.early_heartbeat, "until an early heartbeat"));
-        line("  tightened", words(self.surges.tightened, "until the cadence was tightened"));
-        line("stalls", format!("{} live but without progress", self.stalls.caused));
-        line("  judged", words(self.stalls.judged, "until the policy said so"));
-        let back = &self.recoveries;
-        line(
-            "recoveries",
-            format!("{} failed, {} are back, {} by exec", back.failed, back.back, back.by_exec),
-        );
-        line("  since kill", words(back.since_fall, "until the new process was answered"));
-        line("  since fail", words(back.since_failed, "until the new process was answered"));
-        line(
-            "false alarms",
-            format!("{} agents suspected to which nothing was done", self.false_suspicions),
-        );
-        line(
-            "hiccups",
-            format!(
-                "{} stopped for a while: {} suspected, {} of those heard again",
-                self.hiccups.caused, self.hiccups.suspected, self.hiccups.returned
-            ),
-        );
-        line(
-            "left",
-            format!("{} gracefully, {} counted as stopped", self.left.asked, self.left.stopped),
-        );
-        line(
-            "cadence",
-            format!(
-                "{} moves, {} turns ({} per agent and hour)",
-                self.cadence.moves, self.cadence.turns, self.cadence.turns_per_agent_hour
-            ),
-        );
-        line("policies", format!("{} calls, {} faults", self.policies.calls, self.policies.faults));
-        if self.events_lost > 0 {
-            line("warning", format!("{} events were lost: figures are too low", self.events_lost));
         }
         text
+    }
+
+    /// What needs one line each.
+    fn rows(&self) -> Vec<Row> {
+        let false_alarms =
+            format!("{} agents suspected to which nothing was done", self.false_suspicions);
+        let hiccups = format!(
+            "{} stopped for a while: {} suspected, {} of those heard again",
+            self.hiccups.caused, self.hiccups.suspected, self.hiccups.returned
+        );
+        let left =
+            format!("{} gracefully, {} counted as stopped", self.left.asked, self.left.stopped);
+        let cadence = format!(
+            "{} moves, {} turns ({} per agent and hour)",
+            self.cadence.moves, self.cadence.turns, self.cadence.turns_per_agent_hour
+        );
+        let policies = format!("{} calls, {} faults", self.policies.calls, self.policies.faults);
+        let mut rows = vec![
+            row("false alarms", false_alarms),
+            row("hiccups", hiccups),
+            row("left", left),
+            row("cadence", cadence),
+            row("policies", policies),
+        ];
+        if self.events_lost > 0 {
+            let lost = format!("{} events were lost: figures are too low", self.events_lost);
+            rows.push(row("warning", lost));
+        }
+        rows
+    }
+}
+
+/// A name and what is said of it.
+type Row = (String, String);
+
+fn row(name: &str, words: String) -> Row {
+    (name.to_owned(), words)
+}
+
+impl Heartbeats {
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = vec![
+            row("heartbeats", self.all.words(self.fixed_cadence_ms)),
+            row("  steady", self.steady.words(self.fixed_cadence_ms)),
+            row("  surging", self.surging.words(self.fixed_cadence_ms)),
+        ];
+        for (class, share) in &self.by_class {
+            rows.push(row(&format!("  {class}"), share.words(self.fixed_cadence_ms)));
+        }
+        rows
+    }
+}
+
+impl Surges {
+    fn rows(&self) -> Vec<Row> {
+        vec![
+            row("surges", format!("{} of a queue", self.caused)),
+            row("  early", words(self.early_heartbeat, "until an early heartbeat")),
+            row("  tightened", words(self.tightened, "until the cadence was tightened")),
+        ]
+    }
+}
+
+impl Stalls {
+    fn rows(&self) -> Vec<Row> {
+        vec![
+            row("stalls", format!("{} live but without progress", self.caused)),
+            row("  judged", words(self.judged, "until the policy said so")),
+        ]
     }
 }
 
@@ -293,6 +314,19 @@ impl Detection {
             unnoticed: silenced - within_promise - late - still,
         }
     }
+
+    fn rows(&self) -> Vec<Row> {
+        let noticed = format!(
+            "{} killed or hung: {} noticed within the promise of their class, {} late, {} still \
+             within it",
+            self.silenced, self.within_promise, self.late, self.still_in_grace
+        );
+        vec![
+            row("silence", noticed),
+            row("  suspect", words(self.suspect, "after the kill")),
+            row("  failed", words(self.failed, "after the kill")),
+        ]
+    }
 }
 
 impl Recoveries {
@@ -308,6 +342,16 @@ impl Recoveries {
             actions_started: tally.actions_started,
             exec_failed: tally.actions_failed,
         }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let back =
+            format!("{} failed, {} are back, {} by exec", self.failed, self.back, self.by_exec);
+        vec![
+            row("recoveries", back),
+            row("  since kill", words(self.since_fall, "until the new process was answered")),
+            row("  since fail", words(self.since_failed, "until the new process was answered")),
+        ]
     }
 }
 

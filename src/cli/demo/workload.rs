@@ -9,7 +9,7 @@ const ARRIVALS: f64 = 4.0;
 /// Pieces that an agent can do in a second.
 const CAPACITY: f64 = 6.0;
 /// The same when it works at its limit.
-const CAPACITY_PRESSED: f64 = 14.0;
+const CAPACITY_PRESSED: f64 = 24.0;
 /// Seconds over which a surge arrives, after a first third at once.
 const SURGE_SECONDS: f64 = 20.0;
 /// Queue from which an agent calls itself busy.
@@ -66,7 +66,7 @@ impl Workload {
         let done = (capacity * seconds * self.chance.between(0.8, 1.2)).min(self.queue);
         self.queue -= done;
         self.done += done;
-        let errors = if self.is_busy() { 0.002 } else { 0.000_2 };
+        let errors = if self.is_busy() { 0.001 } else { 0.000_2 };
         self.errors += done * errors * self.chance.between(0.0, 2.0);
     }
 
@@ -116,7 +116,7 @@ mod tests {
         let mut workload = Workload::new(1);
         run(&mut workload, 60);
         assert!(workload.queue() < 20 && !workload.is_busy());
-        workload.surge(600.0);
+        workload.surge(1_200.0);
         assert!(workload.is_busy() && workload.is_rising());
         let at_once = workload.queue();
         run(&mut workload, 10);
