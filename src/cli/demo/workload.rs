@@ -76,7 +76,7 @@ impl Workload {
 
     /// Whether more arrives than gets done.
     pub(super) fn is_rising(&self) -> bool {
-        self.coming > 0.0
+        self.coming > 0.0 || self.stalled
     }
 
     pub(super) fn queue(&self) -> u64 {
