@@ -99,6 +99,8 @@ impl Gateway {
         let tls = tls.map_err(|error| Error::Tls(error.into()))?;
         let engine = Engine::new(config.policy_limits())?;
         let policies = load_policies(&engine, &config)?;
+        let count = worker_count(&config);
+        let (addresses, lanes) = bind(&config, count, tls)?;
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
             .thread_name("control")
@@ -106,7 +108,6 @@ impl Gateway {
             .build()
             .map_err(Error::Threads)?;
 
-        let count = worker_count(&config);
         let clock = Arc::new(Clock::default());
         let telemetry = Telemetry::new(&config);
         telemetry.set_policies(policies.names());
@@ -143,9 +144,15 @@ impl Gateway {
             connections: AtomicU32::new(0),
             limits: connection_limits(&config),
         });
-        let (addresses, lanes) = bind(&config, count, tls)?;
         let phase = watch::Sender::new(Phase::Serving);
-        let workers = spawn(lanes, &shared, &phase).map_err(Error::Threads)?;
+        let workers = match spawn(lanes, &shared, &phase) {
+            Ok(workers) => workers,
+            Err(error) => {
+                // A runtime must not be waited for inside of another.
+                control.shutdown_background();
+                return Err(Error::Threads(error));
+            }
+        };
         control.spawn(time(shared.clone(), workers.clone()));
         control.spawn(collect_logs(engine.clone(), telemetry.clone()));
         ready.store(true, Relaxed);
