@@ -101,13 +101,7 @@ impl Gateway {
         let policies = load_policies(&engine, &config)?;
         let count = worker_count(&config);
         let (addresses, lanes) = bind(&config, count, tls)?;
-        let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(CONTROL_THREADS)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .map_err(Error::Threads)?;
-
+        let control = control_threads().map_err(Error::Threads)?;
         let clock = Arc::new(Clock::default());
         let telemetry = Telemetry::new(&config);
         telemetry.set_policies(policies.names());
@@ -148,8 +142,7 @@ impl Gateway {
         let workers = match spawn(lanes, &shared, &phase) {
             Ok(workers) => workers,
             Err(error) => {
-                // A runtime must not be waited for inside of another.
-                control.shutdown_background();
+                end(control);
                 return Err(Error::Threads(error));
             }
         };
@@ -259,9 +252,8 @@ impl Gateway {
     fn end(&mut self) {
         self.ready.store(false, Relaxed);
         self.phase.send_replace(Phase::Ended);
-        // A runtime must not be waited for inside of another.
         if let Some(control) = self.control.take() {
-            control.shutdown_background();
+            end(control);
         }
     }
 }
@@ -309,6 +301,19 @@ async fn collect_logs(engine: Engine, telemetry: Telemetry) {
         let (lines, dropped) = engine.drain_log();
         telemetry.policy_logs(&lines, dropped);
     }
+}
+
+fn control_threads() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+}
+
+/// A runtime must not be waited for inside of another.
+fn end(control: Runtime) {
+    control.shutdown_background();
 }
 
 fn load_policies(engine: &Engine, config: &Config) -> Result<PolicySet, pulsegate_policy::Error> {

@@ -68,7 +68,7 @@ pub(super) struct Args {
     #[arg(long)]
     seed: Option<u64>,
     /// Address of the gateway; port 0 takes any
-    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     /// Print one JSON object at the end, and nothing else
     #[arg(long)]

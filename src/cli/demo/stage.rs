@@ -104,7 +104,7 @@ impl Stage {
         };
         let index = match happening {
             // A background agent is missed only after minutes: one in eight is enough to see it.
-            Happening::Crash | Happening::Hang | Happening::Stall if number % 8 != 0 => {
+            Happening::Crash | Happening::Hang | Happening::Stall if !number.is_multiple_of(8) => {
                 self.fleet.pick(number / 8, |member| well(member) && member.class != "background")
             }
             Happening::Hiccup => {

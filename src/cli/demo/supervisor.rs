@@ -150,10 +150,9 @@ impl Supervisor {
 async fn listen(place: Place, stdout: ChildStdout, news: mpsc::Sender<News>) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if let Ok(report) = serde_json::from_str(&line) {
-            if news.send(News::Report(place, report)).await.is_err() {
-                return;
-            }
+        let Ok(report) = serde_json::from_str(&line) else { continue };
+        if news.send(News::Report(place, report)).await.is_err() {
+            return;
         }
     }
     // Nobody is left to tell when the demo ends.
