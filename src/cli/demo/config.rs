@@ -79,7 +79,8 @@ fn text(speed: Speed, agents: usize, listen: SocketAddr, restart: &[String]) -> 
             class.name, class.floor_weight
         );
     }
-    let retries = [1_000, 2_000, 4_000, 8_000].map(|delay| speed.ms(delay, 100));
+    // A busy machine answers no faster for the demo's speed: an attempt gets 300 ms at least.
+    let retries = [1_000, 2_000, 4_000, 8_000].map(|delay| speed.ms(delay, 300));
     let argv = serde_json::Value::from(restart.to_vec());
     let _ = write!(
         text,

@@ -20,6 +20,8 @@ pub(super) enum Phase {
     Well,
     /// It is stopped for a while.
     Paused,
+    /// It may go on after that, and has not been answered yet.
+    Resumed,
     /// It beats, but gets nothing done.
     Stalled,
     /// It was killed or stopped for good.
@@ -49,6 +51,8 @@ pub(super) struct Member {
     pub(super) trouble: Option<usize>,
     /// Surge that it is in: index in the tally.
     pub(super) surge: Option<usize>,
+    /// Whether it was suspected while it was stopped for a while.
+    pub(super) hiccup_suspected: bool,
 }
 
 /// All agents.
@@ -76,6 +80,7 @@ impl Fleet {
             moved: None,
             trouble: None,
             surge: None,
+            hiccup_suspected: false,
         };
         let members: Vec<Member> = (0..agents).map(member).collect();
         let ids = members.iter().enumerate().map(|(index, member)| (member.id.clone(), index));

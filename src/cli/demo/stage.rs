@@ -94,7 +94,7 @@ impl Stage {
     pub(super) async fn handle_happening(&mut self, happening: Happening, number: u64) -> bool {
         // One tenth of the fleet may be down at once: more would be a mass failure, which
         // recovery answers differently.
-        let down = [Phase::Paused, Phase::Down];
+        let down = [Phase::Paused, Phase::Resumed, Phase::Down];
         let crowded = self.fleet.count(&down) >= (self.fleet.members.len() / 10).max(2);
         if crowded && matches!(happening, Happening::Crash | Happening::Hang | Happening::Hiccup) {
             return false;
@@ -182,6 +182,7 @@ impl Stage {
     fn resume(&mut self, place: Place) {
         let is_paused = self.fleet.members[place.index].phase == Phase::Paused;
         if is_paused && self.supervisor.is_current(place) {
+            self.enter(place.index, Phase::Resumed);
             self.supervisor.resume(place.index);
         }
     }
@@ -211,7 +212,8 @@ impl Stage {
         let sent = Share { time: Duration::ZERO, heartbeats: new };
         self.tally.add(member.class, member.surge.is_some(), sent);
         member.report = report;
-        if matches!(member.phase, Phase::Starting | Phase::Paused) {
+        // What a stopped process wrote before it was stopped is no sign that it goes on.
+        if matches!(member.phase, Phase::Starting | Phase::Resumed) {
             self.back(index, now);
         }
         self.follow_surge(index, now);
@@ -319,8 +321,9 @@ impl Stage {
             }
             EventKind::Recovered { from, silent_ms, .. } => {
                 member.state = Some(State::Alive);
+                self.tally.hiccups_returned += u64::from(member.hiccup_suspected);
+                member.hiccup_suspected = false;
                 if *from == State::Suspect && member.trouble.is_none() {
-                    self.tally.hiccups_returned += 1;
                     let silence = duration(*silent_ms);
                     self.say(index, &format!("beats again after {silence}: suspect → alive"));
                 }
@@ -350,11 +353,12 @@ impl Stage {
     }
 
     fn suspected(&mut self, index: usize, silent_ms: u64, now: Instant) {
-        let member = &self.fleet.members[index];
+        let member = &mut self.fleet.members[index];
         let silence = duration(silent_ms);
         if let Some(trouble) = member.trouble.map(|trouble| &mut self.tally.troubles[trouble]) {
             note(&mut trouble.suspect, trouble.at, now);
-        } else if member.phase == Phase::Paused {
+        } else if matches!(member.phase, Phase::Paused | Phase::Resumed) {
+            member.hiccup_suspected = true;
             self.tally.hiccups_suspected += 1;
         } else if matches!(member.phase, Phase::Well | Phase::Starting) {
             self.tally.false_suspicions += 1;
