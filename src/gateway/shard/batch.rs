@@ -4,7 +4,7 @@
 //! One agent's heartbeats are handled in the order of the request, each after the one before it
 //! was decided: the batch goes in rounds, and the n-th heartbeat of an agent is in round n.
 
-use pulsegate_core::TenantId;
+use pulsegate_core::{AgentKey, TenantId};
 use pulsegate_policy::{self as policy, Evaluation, PolicySet};
 use pulsegate_wire::Heartbeat;
 
@@ -23,19 +23,35 @@ pub struct Item {
     pub heartbeat: Heartbeat,
 }
 
-/// Where a heartbeat of the batch stands.
+/// Where a heartbeat of the batch stands. Lanes stay where they are, in the order of the request:
+/// they are large, and sorting them cost a third of a batch.
 struct Lane {
-    shard: usize,
     hash: u64,
-    round: usize,
     place: usize,
     heartbeat: Heartbeat,
     incoming: Option<Incoming>,
     outcome: Option<Result<Decided, Refused>>,
 }
 
+/// When a lane is handled: all of a round at once, shard by shard.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    round: u32,
+    shard: u32,
+    lane: u32,
+}
+
+/// What all rounds of a batch share.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    tenant: TenantId,
+    policies: &'a PolicySet,
+    gate: Gate<'a>,
+}
+
 impl Shards {
-    /// Handles validated heartbeats, and hands every answer to `answer` with its place.
+    /// Handles validated heartbeats, and hands every answer to `answer` with its place, in the
+    /// order of `items`.
     pub fn handle_batch(
         &self,
         tenant: TenantId,
@@ -45,18 +61,21 @@ impl Shards {
     ) {
         let config = self.config.load();
         let policies = self.policies.load();
-        let mut lanes = self.lanes(tenant, items, &config.classes);
+        let run = Run { tenant, policies: &policies, gate };
+        let mut lanes: Vec<Lane> = items
+            .into_iter()
+            .map(|Item { place, mut heartbeat }| {
+                let incoming = Some(Incoming::take(&mut heartbeat, &config.classes));
+                let hash = self.key(tenant, &heartbeat.agent_id).hash;
+                Lane { hash, place, heartbeat, incoming, outcome: None }
+            })
+            .collect();
+        let turns = self.turns(tenant, &lanes);
         with_bench(|bench| {
-            let mut rest = &mut lanes[..];
-            while let Some(first) = rest.first() {
-                let round = first.round;
-                let length = rest.partition_point(|lane| lane.round == round);
-                let (now, later) = rest.split_at_mut(length);
-                self.round(tenant, now, &policies, gate, bench);
-                rest = later;
+            for round in turns.chunk_by(|left, right| left.round == right.round) {
+                self.round(run, round, &mut lanes, bench);
             }
         });
-        lanes.sort_unstable_by_key(|lane| lane.place);
         let load = self.load();
         for lane in &lanes {
             let id = &lane.heartbeat.agent_id;
@@ -75,93 +94,70 @@ impl Shards {
         }
     }
 
-    /// Finds every heartbeat's shard and round, in the order of round and shard.
-    fn lanes(
-        &self,
-        tenant: TenantId,
-        items: Vec<Item>,
-        classes: &pulsegate_core::Classes,
-    ) -> Vec<Lane> {
-        let mut lanes: Vec<Lane> = items
-            .into_iter()
-            .map(|Item { place, mut heartbeat }| {
-                let incoming = Some(Incoming::take(&mut heartbeat, classes));
-                let key = self.key(tenant, &heartbeat.agent_id);
-                let (shard, hash) = (self.index(&key), key.hash);
-                Lane { shard, hash, round: 0, place, heartbeat, incoming, outcome: None }
-            })
-            .collect();
-        lanes.sort_unstable_by_key(|lane| (lane.hash, lane.place));
-        for index in 1..lanes.len() {
-            // Two agents of one hash would only take turns.
-            if lanes[index].hash == lanes[index - 1].hash {
-                lanes[index].round = lanes[index - 1].round + 1;
+    /// Finds when each lane is handled.
+    fn turns(&self, tenant: TenantId, lanes: &[Lane]) -> Vec<Turn> {
+        let mut by_agent: Vec<(u64, u32)> =
+            lanes.iter().enumerate().map(|(index, lane)| (lane.hash, index as u32)).collect();
+        by_agent.sort_unstable();
+        let mut turns = Vec::with_capacity(lanes.len());
+        // Two agents of one hash would only take turns.
+        for beats in by_agent.chunk_by(|left, right| left.0 == right.0) {
+            for (round, &(hash, lane)) in beats.iter().enumerate() {
+                let key = AgentKey { tenant, id: "", hash };
+                let shard = self.index(&key) as u32;
+                turns.push(Turn { round: round as u32, shard, lane });
             }
         }
-        lanes.sort_unstable_by_key(|lane| (lane.round, lane.shard, lane.place));
-        lanes
+        turns.sort_unstable();
+        turns
     }
 
-    fn round(
-        &self,
-        tenant: TenantId,
-        lanes: &mut [Lane],
-        policies: &PolicySet,
-        gate: Gate<'_>,
-        bench: &mut Bench,
-    ) {
+    fn round(&self, run: Run<'_>, turns: &[Turn], lanes: &mut [Lane], bench: &mut Bench) {
         let at = self.clock.read();
-        let mut pending = Vec::with_capacity(lanes.len());
-        let mut start = 0;
-        for group in lanes.chunk_by_mut(|left, right| left.shard == right.shard) {
-            let length = group.len();
-            self.begin_group(at, tenant, start, group, policies, gate, bench, &mut pending);
-            start += length;
+        let mut pending = Vec::with_capacity(turns.len());
+        for group in turns.chunk_by(|left, right| left.shard == right.shard) {
+            self.begin_group(at, run, group, lanes, bench, &mut pending);
         }
-        let evaluations = evaluate(lanes, &mut pending, policies, bench);
+        let evaluations = evaluate(lanes, &mut pending, run.policies, bench);
         for evaluation in &evaluations {
             self.telemetry.policy_calls(evaluation);
         }
+        let context = self.context(at, run.policies);
         let mut waiting = pending.into_iter().zip(&evaluations).peekable();
-        while let Some(((index, _), _)) = waiting.peek() {
-            let shard = lanes[*index].shard;
-            let context = self.context(at, policies);
-            self.under_lock(shard, &mut bench.effects, |locked, effects| {
-                while let Some(((index, pending), evaluation)) =
-                    waiting.next_if(|((index, _), _)| lanes[*index].shard == shard)
+        while let Some(((turn, _), _)) = waiting.peek() {
+            let shard = turn.shard;
+            self.under_lock(shard as usize, &mut bench.effects, |locked, effects| {
+                while let Some(((turn, pending), evaluation)) =
+                    waiting.next_if(|((turn, _), _)| turn.shard == shard)
                 {
                     let decided = locked.finish(context, pending, evaluation, effects);
-                    lanes[index].outcome = Some(Ok(decided));
+                    lanes[turn.lane as usize].outcome = Some(Ok(decided));
                 }
             });
-            self.deliver(shard, bench);
+            self.deliver(shard as usize, bench);
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one step of `round`, apart for its length")]
+    /// The first lock of one shard, for all of its agents in this round.
     fn begin_group(
         &self,
         at: Reading,
-        tenant: TenantId,
-        start: usize,
-        group: &mut [Lane],
-        policies: &PolicySet,
-        gate: Gate<'_>,
+        run: Run<'_>,
+        turns: &[Turn],
+        lanes: &mut [Lane],
         bench: &mut Bench,
-        pending: &mut Vec<(usize, Pending)>,
+        pending: &mut Vec<(Turn, Pending)>,
     ) {
-        let shard = group[0].shard;
+        let shard = turns[0].shard as usize;
+        let admit = || self.admit(run.gate);
         self.under_lock(shard, &mut bench.effects, |locked, effects| {
-            for (offset, lane) in group.iter_mut().enumerate() {
-                let key = pulsegate_core::AgentKey {
-                    tenant,
-                    id: &lane.heartbeat.agent_id,
-                    hash: lane.hash,
-                };
+            for &turn in turns {
+                let lane = &mut lanes[turn.lane as usize];
+                let id = &lane.heartbeat.agent_id;
+                let key = AgentKey { tenant: run.tenant, id, hash: lane.hash };
                 let Some(incoming) = lane.incoming.take() else { continue };
-                let admit = || self.admit(gate);
-                match locked.begin(at, policies, key, incoming, &admit, effects) {
-                    Ok(Begun::Pending(begun)) => pending.push((start + offset, begun)),
+                match locked.begin(at, run.policies, key, incoming, &admit, effects) {
+                    Ok(Begun::Pending(begun)) => pending.push((turn, begun)),
                     Ok(Begun::Answered(decided)) => lane.outcome = Some(Ok(decided)),
                     Err(refused) => lane.outcome = Some(Err(refused)),
                 }
@@ -174,17 +170,17 @@ impl Shards {
 /// Judges and paces a round; the answers are in the order of `pending`.
 fn evaluate(
     lanes: &[Lane],
-    pending: &mut [(usize, Pending)],
+    pending: &mut [(Turn, Pending)],
     policies: &PolicySet,
     bench: &mut Bench,
 ) -> Vec<Evaluation> {
     let mut items: Vec<policy::Item<'_>> = pending
         .iter_mut()
-        .map(|(index, pending)| policy::Item {
+        .map(|(turn, pending)| policy::Item {
             assignment: pending.assignment,
             class: pending.ticket.class,
             observation: pending.ticket.observation,
-            custom: custom(&lanes[*index].heartbeat),
+            custom: custom(&lanes[turn.lane as usize].heartbeat),
             memory: &mut pending.memory,
         })
         .collect();

@@ -6,6 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -107,9 +109,14 @@ impl Accepted {
         let io = Paced::new(io, pace.clone(), shared.limits.header, shared.limits.idle);
         let authenticated = Authenticated::default();
         let session = Arc::new(Session { shared, peer, kind, pace, authenticated });
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let session = session.clone();
-            async move { session.serve(request).await }
+            let answering = session.pace.request(request.version() == Version::HTTP_2);
+            async move {
+                let answer = session.serve(request).await;
+                drop(answering);
+                answer
+            }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let mut draining = pin!(phase.wait_for(|phase| *phase != Phase::Serving));

@@ -39,18 +39,19 @@ pub(super) struct Pace {
 }
 
 /// A request being answered.
-pub(super) struct Answering<'a>(&'a Pace);
+pub(super) struct Answering(Arc<Pace>);
 
 impl Pace {
-    /// The head of a request is complete.
-    pub(super) fn request(&self, multiplexed: bool) -> Answering<'_> {
+    /// The head of a request is complete. To be called as soon as hyper hands it over: before it
+    /// looks for more bytes, which would otherwise seem to be missing from the head.
+    pub(super) fn request(self: &Arc<Self>, multiplexed: bool) -> Answering {
         if multiplexed {
             self.multiplexed.store(true, Relaxed);
         }
         self.in_flight.fetch_add(1, Relaxed);
         self.begun.store(false, Relaxed);
         self.active.store(true, Relaxed);
-        Answering(self)
+        Answering(self.clone())
     }
 
     fn received(&self) {
@@ -69,7 +70,7 @@ impl Pace {
     }
 }
 
-impl Drop for Answering<'_> {
+impl Drop for Answering {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
     }

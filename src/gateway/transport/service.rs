@@ -38,7 +38,6 @@ impl Session {
     /// Serves one request; whatever goes wrong, there is an answer.
     pub(super) async fn serve(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let version = request.version();
-        let _answering = self.pace.request(version == Version::HTTP_2);
         let route = match request.uri().path() {
             "/v1/heartbeats" => Some(Route::Single),
             "/v1/heartbeats/batch" => Some(Route::Batch),
