@@ -92,6 +92,10 @@ impl Shed {
         if self.last_ms.compare_exchange(last_ms, 0, Relaxed, Relaxed).is_ok() {
             let held_ms = self.clock.release(Hold::Shedding);
             tracing::warn!(held_ms, "nothing is turned away any more");
+            // Something may have been turned away since then, when time stood still already.
+            if self.last_ms.load(Relaxed) != 0 {
+                self.clock.hold(Hold::Shedding);
+            }
         }
     }
 

@@ -150,8 +150,8 @@ section! {
         body_timeout_ms: u32 = 10_000 => Bounds::ms(100, 600_000), restart,
             "as for the head";
         /// A connection without a request is closed after this.
-        idle_timeout_ms: u32 = 330_000 => Bounds::ms(1_000, 86_400_000), restart,
-            "longer than the longest interval: an agent keeps its connection";
+        idle_timeout_ms: u32 = 420_000 => Bounds::ms(1_000, 86_400_000), restart,
+            "longer than the longest interval with a fail grace: an agent keeps its connection";
         /// Time for what is in flight to be answered at the end.
         shutdown_ms: u32 = 10_000 => Bounds::ms(0, 600_000), live,
             "well inside the 30 s that orchestrators wait before they kill";
