@@ -104,7 +104,15 @@ label! {
 }
 
 /// Words of [`Fault`], in its order.
-const FAULTS: &[&str] = &["trap", "timeout", "bad_answer", "breaker_open"];
+const FAULTS: &[&str] = &{
+    let mut words = [""; Fault::ALL.len()];
+    let mut place = 0;
+    while place < words.len() {
+        words[place] = Fault::ALL[place].as_str();
+        place += 1;
+    }
+    words
+};
 /// What an agent can become.
 const TRANSITIONS: &[&str] = &["new", "alive", "suspect", "failed", "stopped", "forgotten"];
 /// Words of [`pulsegate_core::ActionOutcome`], in its order.
@@ -224,8 +232,8 @@ impl Telemetry {
     /// A policy was called. Hot.
     pub fn policy_call(&self, call: &Call) {
         let policy = self.inner.names.policy(call.policy);
-        // A policy whose breaker is open was not called.
-        if call.fault != Some(Fault::BreakerOpen) {
+        // A policy whose breaker is open, or whose batch had no time left, was not called.
+        if !matches!(call.fault, Some(Fault::BreakerOpen | Fault::BatchTime)) {
             self.inner.cells.add(Id::PolicyCalls, policy, 1);
         }
         if let Some(fault) = call.fault {

@@ -219,9 +219,9 @@ fn a_gauge_goes_up_and_down() {
 
 #[test]
 fn the_words_of_outcomes_and_faults_are_in_the_order_of_their_types() {
-    let faults = [Fault::Trap, Fault::Timeout, Fault::BadAnswer, Fault::BreakerOpen];
-    assert_eq!(faults.map(|fault| fault as usize), [0, 1, 2, 3]);
-    assert_eq!(FAULTS.len(), faults.len());
+    for (place, fault) in Fault::ALL.into_iter().enumerate() {
+        assert_eq!((fault as usize, FAULTS[place]), (place, fault.as_str()));
+    }
     assert_eq!(ACTION_OUTCOMES[ActionOutcome::Superseded as usize], "superseded");
     assert_eq!(ACTION_OUTCOMES[ActionOutcome::Unreachable as usize], "unreachable");
 }
