@@ -34,8 +34,14 @@ macro_rules! hand_made {
         const _: () = {
             use pulsegate_sdk::rt::{self, bindings::cadence_part, bindings::manifest_part};
 
-            #[allow(dead_code, reason = "exported on Wasm only")]
             struct Exported;
+            const _: fn() = || {
+                use cadence_part::exports::pulsegate::policy::cadence::Guest as Cadence;
+                use manifest_part::exports::pulsegate::policy::manifest::Guest as Manifest;
+                let _ = (Exported, <Exported as Manifest>::describe);
+                let _ = (<Exported as Manifest>::configure, <Exported as Cadence>::suggest);
+                let _ = <Exported as Cadence>::suggest_rows;
+            };
             static STATE: rt::State<$crate::Settings> = rt::State::new();
 
             impl manifest_part::exports::pulsegate::policy::manifest::Guest for Exported {

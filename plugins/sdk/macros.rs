@@ -45,8 +45,12 @@ macro_rules! policy {
         const _: () = {
             use $crate::rt;
 
-            #[allow(dead_code, reason = "exported on Wasm only")]
             struct Exported;
+            // Used on every target, so that no author is told that the policy is dead code.
+            const _: fn() = || {
+                use rt::bindings::manifest_part::exports::pulsegate::policy::manifest::Guest;
+                let _ = (Exported, Exported::describe, Exported::configure);
+            };
             type Told = $crate::__or!([$($settings)?] $crate::NoSettings);
             static STATE: rt::State<Told> = rt::State::new();
             const METRICS: &[&str] = $crate::__or!([$(&$metrics)?] &[]);
@@ -104,6 +108,10 @@ macro_rules! __or {
 #[macro_export]
 macro_rules! __export_health {
     ($exported:ident, $rule:expr) => {
+        const _: fn() = || {
+            use rt::bindings::health_part::exports::pulsegate::policy::health::Guest;
+            let _ = ($exported::judge, $exported::judge_rows);
+        };
         impl rt::bindings::health_part::exports::pulsegate::policy::health::Guest for $exported {
             fn judge(seen: $crate::Observation) -> $crate::Judgement {
                 rt::answer_flat(&$rule, STATE.config(), COLUMNS, &seen)
@@ -128,6 +136,10 @@ macro_rules! __export_health {
 #[macro_export]
 macro_rules! __export_cadence {
     ($exported:ident, $rule:expr) => {
+        const _: fn() = || {
+            use rt::bindings::cadence_part::exports::pulsegate::policy::cadence::Guest;
+            let _ = ($exported::suggest, $exported::suggest_rows);
+        };
         impl rt::bindings::cadence_part::exports::pulsegate::policy::cadence::Guest for $exported {
             fn suggest(seen: $crate::Observation) -> $crate::Hint {
                 rt::answer_flat(&$rule, STATE.config(), COLUMNS, &seen)
@@ -152,6 +164,10 @@ macro_rules! __export_cadence {
 #[macro_export]
 macro_rules! __export_recovery {
     ($exported:ident, $rule:expr) => {
+        const _: fn() = || {
+            use rt::bindings::recovery_part::exports::pulsegate::policy::recovery::Guest;
+            let _ = ($exported::propose,);
+        };
         impl rt::bindings::recovery_part::exports::pulsegate::policy::recovery::Guest
             for $exported
         {

@@ -20,14 +20,15 @@ pub struct Settings {
     pub degraded_queue_depth: Option<f64>,
     /// Queue depth from which an agent is unhealthy; absent.
     pub unhealthy_queue_depth: Option<f64>,
-    /// Processor use of the host from which an agent is degraded, in per cent; absent, since a
-    /// busy processor is what a batch worker is for.
-    pub degraded_cpu_percent: Option<f64>,
+    /// Processor use of the host from which an agent is degraded, in per cent; 95, since its own
+    /// heartbeats may soon be late. Above 100: not looked at.
+    pub degraded_cpu_percent: f64,
     /// Degraded agents beat this many times as often; 3.
     pub degraded_factor: u32,
     /// Idle agents wait this many intervals; 2. The class's cap holds all the same.
     pub idle_factor: u32,
-    /// Interval of unhealthy and stalled agents, in milliseconds; 5,000.
+    /// Interval of unhealthy and stalled agents, in milliseconds; 5,000, or that of degraded ones
+    /// where it is shorter.
     pub alarm_interval_ms: u32,
 }
 
@@ -38,7 +39,7 @@ impl Default for Settings {
             unhealthy_errors: 50,
             degraded_queue_depth: None,
             unhealthy_queue_depth: None,
-            degraded_cpu_percent: None,
+            degraded_cpu_percent: 95.0,
             degraded_factor: 3,
             idle_factor: 2,
             alarm_interval_ms: 5_000,
@@ -86,7 +87,7 @@ pub fn judge(config: &Config<Settings>, seen: &Observation) -> Judgement {
     let stalled = Judgement::new(Health::Stalled, 0.0, OVERDUE);
     let unhealthy = |reason| Judgement::new(Health::Unhealthy, 20.0, reason);
     let degraded = |reason| Judgement::new(Health::Degraded, 60.0, reason);
-    if seen.signals.contains(Signals::PROGRESS_OVERDUE) {
+    if seen.signals.contains(Signals::PROGRESS_OVERDUE) && !is_at_rest(seen) {
         stalled
     } else if seen.errors >= settings.unhealthy_errors {
         unhealthy(ERRORS)
@@ -98,11 +99,18 @@ pub fn judge(config: &Config<Settings>, seen: &Observation) -> Judgement {
         degraded(ERRORS)
     } else if reaches(seen.queue_depth, settings.degraded_queue_depth) {
         degraded(QUEUE)
-    } else if reaches(seen.cpu_percent, settings.degraded_cpu_percent) {
+    } else if seen.cpu_percent >= settings.degraded_cpu_percent {
         degraded(PROCESSOR)
     } else {
         Judgement::new(Health::Healthy, 100.0, FINE)
     }
+}
+
+/// Whether the agent says that it has no work: then it cannot be stalled at any.
+fn is_at_rest(seen: &Observation) -> bool {
+    seen.signals.contains(Signals::HAS_ACTIVE_TASKS)
+        && seen.active_tasks == 0.0
+        && seen.queue_depth == 0.0
 }
 
 /// Paces by the health just judged.
@@ -110,11 +118,12 @@ pub fn judge(config: &Config<Settings>, seen: &Observation) -> Judgement {
 pub fn suggest(config: &Config<Settings>, seen: &Observation) -> Hint {
     let settings = &config.settings;
     let usual = config.class.interval_ms;
+    let faster = usual / settings.degraded_factor.max(1);
     match seen.health {
         Health::Unhealthy | Health::Stalled => {
-            Hint::new(f64::from(settings.alarm_interval_ms.min(usual)), ALARM)
+            Hint::new(f64::from(settings.alarm_interval_ms.min(faster)), ALARM)
         }
-        Health::Degraded => Hint::new(f64::from(usual / settings.degraded_factor.max(1)), DEGRADED),
+        Health::Degraded => Hint::new(f64::from(faster), DEGRADED),
         Health::Healthy if seen.signals.contains(Signals::IDLE) => {
             Hint::new(f64::from(usual) * f64::from(settings.idle_factor), IDLE)
         }
@@ -137,7 +146,7 @@ mod tests {
     #[test]
     fn thresholds_that_are_not_set_are_not_looked_at() {
         let crowded = |seen: &mut Observation| {
-            (seen.queue_depth, seen.cpu_percent) = (1e9, 100.0);
+            seen.queue_depth = 1e9;
         };
         assert_eq!(judged(Settings::default(), crowded), (Health::Healthy, FINE));
     }
@@ -147,7 +156,6 @@ mod tests {
         let settings = Settings {
             degraded_queue_depth: Some(100.0),
             unhealthy_queue_depth: Some(1_000.0),
-            degraded_cpu_percent: Some(95.0),
             ..Settings::default()
         };
         let judged = |change: fn(&mut Observation)| judged(settings.clone(), change);
@@ -162,14 +170,18 @@ mod tests {
             o.errors = 50;
         };
         assert_eq!(judged(stalled), (Health::Stalled, OVERDUE));
+        let resting = |o: &mut Observation| {
+            o.signals = Signals::PROGRESS_OVERDUE | Signals::HAS_ACTIVE_TASKS;
+        };
+        assert_eq!(judged(resting), (Health::Healthy, FINE));
     }
 
     #[test]
-    fn an_alarm_never_slows_a_fast_class_down() {
+    fn an_alarm_is_never_slower_than_a_degradation() {
         let mut config = Config::<Settings>::default();
         config.class.interval_ms = 2_000;
         let seen = Observation { health: Health::Stalled, ..Observation::default() };
-        assert_eq!(suggest(&config, &seen), Hint::new(2_000.0, ALARM));
+        assert_eq!(suggest(&config, &seen), Hint::new(666.0, ALARM));
     }
 
     #[test]

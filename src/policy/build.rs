@@ -6,6 +6,7 @@
 //! for Wasm.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "how a build script speaks")]
+#![allow(clippy::disallowed_methods, reason = "and how cargo speaks to it")]
 
 use std::env;
 use std::error::Error;

@@ -129,6 +129,7 @@ fn write_log(
 
 /// Ticks until the engine is gone. A tick that comes late is one tick: when the machine is
 /// overloaded, every call gets the more time.
+#[allow(clippy::disallowed_methods, reason = "this thread does nothing but wait")]
 fn tick(shared: &Weak<Shared>) {
     loop {
         thread::sleep(TICK);

@@ -11,7 +11,8 @@ use super::*;
 fn observations() -> impl Strategy<Value = Observation> {
     let names = (0..Status::ALL.len(), 0..Health::ALL.len(), 0..1_u32 << Signals::COUNT);
     let counts = (0..1_u64 << 53, 1_000..300_000_u32, -1_000_000..1_000_000_i64, 0..100_u32);
-    let metrics = (0.0..1e6, -100.0..100.0, 0.0..1e3, 0.0..100.0, 0.0..1e12);
+    let or_none = |most: f64| prop_oneof![Just(0.0), 0.0..most];
+    let metrics = (or_none(1e6), -100.0..100.0, or_none(1e3), 0.0..100.0, or_none(1e12));
     let rest = (0..120_u32, 0.0..1e5, 0..1_u64 << 40, 0.0..1.0);
     (names, counts, metrics, rest).prop_map(|(names, counts, metrics, rest)| Observation {
         status: Status::ALL[names.0],
