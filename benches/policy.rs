@@ -33,11 +33,8 @@ fn seen() -> Observation {
 fn set(name: &str, health: bool, cadence: bool) -> PolicySet {
     let all = reference::ALL.iter().chain(fixtures::ALL);
     let (_, bytes) = all.into_iter().find(|(known, _)| *known == name).expect("it is embedded");
-    let source = Source {
-        name: name.into(),
-        bytes: bytes.to_vec(),
-        settings: serde_json::Value::Null,
-    };
+    let source =
+        Source { name: name.into(), bytes: bytes.to_vec(), settings: serde_json::Value::Null };
     let named = |wanted: bool| wanted.then(|| name.to_owned());
     let route = Route { health: named(health), cadence: named(cadence), ..Route::default() };
     let engine = Engine::new(Limits::default()).expect("an engine");

@@ -38,7 +38,7 @@ pub(super) async fn list(
     params: Params,
 ) -> Result<Response, Refused> {
     let query = Query::read(&state, &pairs(params)?, PAGE)?;
-    let (agents, next) = walk(&state, &query, |config, found| view::agent(config, found)).await;
+    let (agents, next) = walk(&state, &query, view::agent).await;
     Ok(Json(AgentPage { agents, next }).into_response())
 }
 
