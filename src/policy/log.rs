@@ -34,7 +34,7 @@ pub struct LogLine {
     pub policy: String,
     /// How much it matters.
     pub level: LogLevel,
-    /// The text, at most [`LINE_BYTES`].
+    /// The text, at most 512 bytes.
     pub message: String,
 }
 

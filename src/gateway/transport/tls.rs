@@ -32,7 +32,7 @@ pub enum Error {
 /// What encrypts connections with this certificate.
 ///
 /// # Errors
-/// [`Error`] says what is wrong with it.
+/// It says what is wrong with the certificate.
 pub fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, Error> {
     let (chain, key) = match certificate {
         Certificate::Files { cert, key } => {
