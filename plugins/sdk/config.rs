@@ -1,7 +1,8 @@
 //! What a policy is told when an instance starts.
 //!
 //! JSON is read by `serde-json-core`: authors derive serde's `Deserialize`, which they know, and
-//! it adds about 8 KB to a component where `serde_json` adds 30 KB.
+//! nothing builds a tree of values or allocates but for what the settings hold. A setting that is
+//! a number with a fraction brings the standard library's reader of such numbers, 30 KB.
 
 use alloc::format;
 use alloc::string::{String, ToString};
