@@ -12,6 +12,7 @@ mod demo;
 mod heartbeats;
 mod inputs;
 mod metrics;
+mod misbehaving;
 mod process;
 mod recovery;
 mod support;

@@ -1,0 +1,74 @@
+//! Policies with one bad habit each, enforced for every agent: each heartbeat gets its directive.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pulsegate_gateway::server::Gateway;
+use pulsegate_policy::fixtures;
+
+use crate::support::{Client, config};
+
+/// Their habit shows before any heartbeat: a gateway refuses to start with them.
+const NEVER_ADMITTED: [&str; 2] = ["describes-badly", "exports-nothing"];
+/// What they do is about recovery; the room of policies tests it.
+const OF_RECOVERY: &str = "returns-many-rungs";
+
+/// The configuration of a gateway in which this component paces everybody.
+fn paced_by(name: &str, component: &[u8]) -> String {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.wasm"));
+    std::fs::write(&file, component).expect("a file");
+    format!(
+        "[[policies]]\nname = \"{name}\"\nfile = \"{}\"\n[[routes]]\ncadence = \"{name}\"\n",
+        file.display()
+    )
+}
+
+/// Fixtures behave while the queue is empty, and show their habit with work in it.
+fn beat(client: &mut Client, agent: usize, sequence: u64, queue: u64) -> serde_json::Value {
+    let answer = client.beat(&format!(
+        r#"{{"agent_id":"a{agent}","sequence":{sequence},"metrics":{{"queue_depth":{queue}}}}}"#
+    ));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+#[test]
+fn every_heartbeat_is_answered_whatever_a_policy_does() {
+    for (name, component) in fixtures::ALL {
+        if NEVER_ADMITTED.contains(name) || *name == OF_RECOVERY {
+            continue;
+        }
+        let gateway = Gateway::start(Arc::new(config(&paced_by(name, component))))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut client = Client::to(&gateway);
+        for sequence in 1..=5 {
+            for agent in 0..3 {
+                let directive = beat(&mut client, agent, sequence, u64::from(sequence > 1));
+                assert_eq!(directive["number"], sequence, "{name}");
+                assert_eq!(directive["outcome"], "accepted", "{name}");
+                let next_ms = directive["next_interval_ms"].as_u64().expect("an interval");
+                assert!((1_000..=70_000).contains(&next_ms), "{name}: {directive}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_admitted_is_refused_with_its_name() {
+    for (name, component) in fixtures::ALL.iter().filter(|(n, _)| NEVER_ADMITTED.contains(n)) {
+        let error = Gateway::start(Arc::new(config(&paced_by(name, component))))
+            .err()
+            .unwrap_or_else(|| panic!("{name} was admitted"));
+        let causes =
+            std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        assert!(causes.iter().any(|cause| cause.contains(name)), "{error}: {causes:?}");
+    }
+}
+
+#[test]
+fn the_fixtures_named_here_exist() {
+    for name in NEVER_ADMITTED.iter().chain([&OF_RECOVERY]) {
+        assert!(fixtures::ALL.iter().any(|(known, _)| known == name), "{name}");
+    }
+}
