@@ -7,12 +7,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pulsegate_core::{ClassId, Verdict};
+use pulsegate_core::ClassId;
 
 use crate::limits::ROWS_PER_CALL;
 use crate::loader::Policy;
-use crate::rows::{HINT, JUDGEMENT};
-use crate::worker::{Judged, Part, Suggested, keep, push_row, sized};
+use crate::question::{Judged, Question, Suggested};
+use crate::worker::{keep, push_row, sized};
 use crate::{Call, Evaluation, Fault, Item, PolicySet, Worker};
 
 /// Lists that are kept from batch to batch, so that none is allocated.
@@ -70,26 +70,16 @@ impl Worker {
         for item in items.iter_mut() {
             item.observation = crate::rows::clean_observation(&item.observation);
             item.class = set.known_class(item.class);
-            answers.push(Evaluation {
-                verdict: Verdict {
-                    health: item.observation.health,
-                    score: 0.0,
-                    interval_ms: 0.0,
-                    source: Default::default(),
-                },
-                health_source: Default::default(),
-                calls: [None; 2],
-            });
+            answers.push(Evaluation::pending(&item.observation));
         }
-        for part in [Part::Health, Part::Cadence] {
-            self.evaluate_part(set, part, deadline, items, answers);
-        }
+        self.ask_all::<Judged>(set, deadline, items, answers);
+        self.ask_all::<Suggested>(set, deadline, items, answers);
     }
 
-    fn evaluate_part(
+    /// Puts one question to all.
+    fn ask_all<Q: Question>(
         &mut self,
         set: &PolicySet,
-        part: Part,
         deadline: Instant,
         items: &mut [Item<'_>],
         answers: &mut [Evaluation],
@@ -100,8 +90,7 @@ impl Worker {
         scratch.group(
             groups,
             items.iter().map(|item| {
-                let entry = set.entry(item.assignment);
-                let policy = if part == Part::Health { entry.health } else { entry.cadence };
+                let policy = Q::policy(set.entry(item.assignment));
                 u32::from(policy) * classes as u32 + u32::from(item.class.0)
             }),
         );
@@ -111,27 +100,28 @@ impl Worker {
             let members = &scratch.order[scratch.range(group)];
             for chunk in members.chunks(ROWS_PER_CALL) {
                 let done = set.policy(index).is_some_and(|policy| {
-                    let group = Group { set, index, policy, class, part, deadline };
-                    self.evaluate_chunk(&group, chunk, items, answers)
+                    let group = Group { set, asked: (index, policy), class, deadline };
+                    self.ask_chunk::<Q>(&group, chunk, items, answers)
                 });
                 if !done {
-                    answer_builtin(set, part, chunk, items, answers);
+                    answer_builtin::<Q>(set, chunk, items, answers);
                 }
             }
         }
         self.batch = scratch;
     }
 
-    /// Evaluates the heartbeats of one call; says whether the policy answered.
-    fn evaluate_chunk(
+    /// Puts a question to the heartbeats of one call; says whether the policy answered.
+    fn ask_chunk<Q: Question>(
         &mut self,
         group: &Group<'_>,
         chunk: &[u32],
         items: &mut [Item<'_>],
         answers: &mut [Evaluation],
     ) -> bool {
-        let Group { set, index, policy, class, part, deadline } = *group;
-        let first = &mut answers[chunk[0] as usize].calls[part as usize];
+        let Group { set, asked, class, deadline } = *group;
+        let (index, policy) = asked;
+        let first = &mut answers[chunk[0] as usize].calls[Q::PART as usize];
         if Instant::now() >= deadline {
             let fault = Some(Fault::BatchTime);
             *first = Some(Call { policy: index, elapsed: None, fault });
@@ -141,96 +131,49 @@ impl Worker {
         matrix.clear();
         for &at in chunk {
             let item = &items[at as usize];
-            push_row(matrix, policy, part, &item.observation, item.custom, item.memory);
+            push_row(matrix, policy, Q::PART, &item.observation, item.custom, item.memory);
         }
         let rows = &self.rows;
-        let columns = if part == Part::Health { JUDGEMENT } else { HINT };
-        let (outcome, call) = self.warm.call(set, (index, policy), class, |instance| {
-            let answer = match part {
-                Part::Health => instance.judge_rows(rows),
-                Part::Cadence => instance.suggest_rows(rows),
-            }?;
-            sized(&answer, chunk.len(), columns, policy)?;
-            check_rows(&answer, columns, index, policy, part)?;
+        let width = Q::COLUMNS + policy.shape.columns;
+        let (outcome, call) = self.warm.call(set, asked, class, |instance| {
+            let answer = Q::ask_rows(instance, rows)?;
+            sized(&answer, chunk.len(), Q::COLUMNS, policy)?;
+            // One bad row refuses the whole answer: a policy that is wrong about one agent may
+            // have mixed all of them up.
+            answer.chunks_exact(width).try_for_each(|row| Q::read(row, asked).map(drop))?;
             Ok(answer)
         });
         *first = Some(call);
         let Ok(answer) = outcome else { return false };
-        let width = columns + policy.shape.columns;
         for (&at, row) in chunk.iter().zip(answer.chunks_exact(width)) {
             let (item, evaluation) = (&mut items[at as usize], &mut answers[at as usize]);
-            match part {
-                Part::Health => {
-                    let Ok(judged) = Judged::read(row, index, policy) else { return false };
-                    take_health(judged, item, evaluation);
-                }
-                Part::Cadence => {
-                    let Ok(suggested) = Suggested::read(row, index, policy) else { return false };
-                    take_interval(suggested, evaluation);
-                }
-            }
-            keep(&row[columns..], policy, part, item.memory);
+            let Ok(read) = Q::read(row, asked) else { return false };
+            read.enter(&mut item.observation, evaluation);
+            keep(&row[Q::COLUMNS..], policy, Q::PART, item.memory);
         }
         true
     }
 }
 
 /// What the heartbeats of one call have in common.
+#[derive(Clone, Copy)]
 struct Group<'a> {
     set: &'a PolicySet,
-    index: u16,
-    policy: &'a Policy,
+    asked: (u16, &'a Policy),
     class: ClassId,
-    part: Part,
     deadline: Instant,
 }
 
-/// Refuses a whole answer for one bad row: a policy that is wrong about one agent may have mixed
-/// all of them up.
-fn check_rows(
-    answer: &[f64],
-    columns: usize,
-    index: u16,
-    policy: &Policy,
-    part: Part,
-) -> Result<(), Fault> {
-    for row in answer.chunks_exact(columns + policy.shape.columns) {
-        match part {
-            Part::Health => Judged::read(row, index, policy).map(|_| ())?,
-            Part::Cadence => Suggested::read(row, index, policy).map(|_| ())?,
-        }
-    }
-    Ok(())
-}
-
-fn answer_builtin(
+fn answer_builtin<Q: Question>(
     set: &PolicySet,
-    part: Part,
     chunk: &[u32],
     items: &mut [Item<'_>],
     answers: &mut [Evaluation],
 ) {
     for &at in chunk {
         let (item, evaluation) = (&mut items[at as usize], &mut answers[at as usize]);
-        match part {
-            Part::Health => take_health(Judged::builtin(&item.observation), item, evaluation),
-            Part::Cadence => {
-                take_interval(Suggested::builtin(&item.observation, set, item.class), evaluation);
-            }
-        }
+        Q::builtin(&item.observation, set, item.class).enter(&mut item.observation, evaluation);
     }
-}
-
-fn take_health(judged: Judged, item: &mut Item<'_>, evaluation: &mut Evaluation) {
-    item.observation.health = judged.health;
-    evaluation.verdict.health = judged.health;
-    evaluation.verdict.score = judged.score;
-    evaluation.health_source = judged.source;
-}
-
-fn take_interval(suggested: Suggested, evaluation: &mut Evaluation) {
-    evaluation.verdict.interval_ms = suggested.interval_ms;
-    evaluation.verdict.source = suggested.source;
 }
 
 #[cfg(test)]

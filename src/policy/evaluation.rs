@@ -73,6 +73,18 @@ pub struct Evaluation {
     pub calls: [Option<Call>; 2],
 }
 
+impl Evaluation {
+    /// Nothing is judged yet.
+    pub(crate) fn pending(seen: &Observation) -> Self {
+        let source = VerdictSource::default();
+        Self {
+            verdict: Verdict { health: seen.health, score: 0.0, interval_ms: 0.0, source },
+            health_source: source,
+            calls: [None; 2],
+        }
+    }
+}
+
 /// One heartbeat of a batch.
 #[derive(Debug)]
 pub struct Item<'a> {

@@ -30,6 +30,7 @@ mod instance;
 mod limits;
 mod loader;
 mod log;
+mod question;
 pub mod reference;
 mod rows;
 mod set;

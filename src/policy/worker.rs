@@ -4,20 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use pulsegate_core::{ClassId, Incident, Observation, Plan, Verdict, VerdictSource, builtin};
-use pulsegate_wire::Health;
+use pulsegate_core::{ClassId, Incident, Observation, Plan, builtin};
 
 use crate::loader::Policy;
-use crate::rows::{self, HINT, JUDGEMENT};
+use crate::question::{Judged, Part, Question, Suggested};
+use crate::rows;
+use crate::set::Entry;
 use crate::warm::Warm;
 use crate::{Assignment, Call, Evaluation, Fault, Memory, PolicySet, describe};
-
-/// Which of a [`Memory`]'s parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Health,
-    Cadence,
-}
 
 /// One thread's warm instances. Takes any set at any call; instances of the last one are kept.
 /// Memory: one instance for each policy and class in use, 64 KiB to a megabyte each.
@@ -27,21 +21,6 @@ pub struct Worker {
     /// The matrix of the next call; shared with the engine only while a call runs.
     pub(crate) rows: Arc<Vec<f64>>,
     pub(crate) batch: crate::batch::Scratch,
-}
-
-/// A health and where it comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Judged {
-    pub(crate) health: Health,
-    pub(crate) score: f64,
-    pub(crate) source: VerdictSource,
-}
-
-/// An interval and where it comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Suggested {
-    pub(crate) interval_ms: f64,
-    pub(crate) source: VerdictSource,
 }
 
 impl Worker {
@@ -66,32 +45,14 @@ impl Worker {
         let entry = set.entry(assignment);
         let class = set.known_class(class);
         let mut seen = rows::clean_observation(observation);
-        let mut calls = [None; 2];
-        let mut judged = None;
-        if let Some(policy) = set.policy(entry.health) {
-            let policy = (entry.health, policy);
-            let (outcome, call) = self.judge(set, policy, class, &seen, custom, memory);
-            (judged, calls[0]) = (outcome.ok(), Some(call));
-        }
-        let judged = judged.unwrap_or_else(|| Judged::builtin(&seen));
-        seen.health = judged.health;
-        let mut suggested = None;
-        if let Some(policy) = set.policy(entry.cadence) {
-            let policy = (entry.cadence, policy);
-            let (outcome, call) = self.suggest(set, policy, class, &seen, custom, memory);
-            (suggested, calls[1]) = (outcome.ok(), Some(call));
-        }
-        let suggested = suggested.unwrap_or_else(|| Suggested::builtin(&seen, set, class));
-        Evaluation {
-            verdict: Verdict {
-                health: judged.health,
-                score: judged.score,
-                interval_ms: suggested.interval_ms,
-                source: suggested.source,
-            },
-            health_source: judged.source,
-            calls,
-        }
+        let mut evaluation = Evaluation::pending(&seen);
+        let (judged, call) = self.ask::<Judged>(set, entry, class, &seen, custom, memory);
+        judged.enter(&mut seen, &mut evaluation);
+        evaluation.calls[Part::Health as usize] = call;
+        let (suggested, call) = self.ask::<Suggested>(set, entry, class, &seen, custom, memory);
+        suggested.enter(&mut seen, &mut evaluation);
+        evaluation.calls[Part::Cadence as usize] = call;
+        evaluation
     }
 
     /// Plans for an incident. Always answers: for a policy that fails, the built-in one does.
@@ -116,104 +77,41 @@ impl Worker {
         (plan, Some(call))
     }
 
+    /// Puts one question, to the policy of this entry or to the built-in one.
     #[inline]
-    fn judge(
+    fn ask<Q: Question>(
         &mut self,
         set: &PolicySet,
-        (index, policy): (u16, &Policy),
+        entry: &Entry,
         class: ClassId,
         seen: &Observation,
         custom: &BTreeMap<String, f64>,
         memory: &mut Memory,
-    ) -> (Result<Judged, Fault>, Call) {
-        if policy.shape.is_flat() {
-            return self.warm.call(set, (index, policy), class, |instance| {
-                let answer = instance.judge(seen.into())?;
-                let reason = known_reason(answer.reason, policy)?;
-                let source = VerdictSource { policy: index, reason };
-                Ok(Judged { health: answer.health.into(), score: answer.score, source })
-            });
-        }
-        let row = fill_row(&mut self.rows, policy, Part::Health, seen, custom, memory);
-        self.warm.call(set, (index, policy), class, |instance| {
-            let answer = instance.judge_rows(row)?;
-            sized(&answer, 1, JUDGEMENT, policy)?;
-            let judged = Judged::read(&answer, index, policy)?;
-            keep(&answer[JUDGEMENT..], policy, Part::Health, memory);
-            Ok(judged)
-        })
-    }
-
-    #[inline]
-    fn suggest(
-        &mut self,
-        set: &PolicySet,
-        (index, policy): (u16, &Policy),
-        class: ClassId,
-        seen: &Observation,
-        custom: &BTreeMap<String, f64>,
-        memory: &mut Memory,
-    ) -> (Result<Suggested, Fault>, Call) {
-        if policy.shape.is_flat() {
-            return self.warm.call(set, (index, policy), class, |instance| {
-                let answer = instance.suggest(seen.into())?;
-                let reason = known_reason(answer.reason, policy)?;
-                let source = VerdictSource { policy: index, reason };
-                Ok(Suggested { interval_ms: answer.interval_ms, source })
-            });
-        }
-        let row = fill_row(&mut self.rows, policy, Part::Cadence, seen, custom, memory);
-        self.warm.call(set, (index, policy), class, |instance| {
-            let answer = instance.suggest_rows(row)?;
-            sized(&answer, 1, HINT, policy)?;
-            let suggested = Suggested::read(&answer, index, policy)?;
-            keep(&answer[HINT..], policy, Part::Cadence, memory);
-            Ok(suggested)
-        })
+    ) -> (Q, Option<Call>) {
+        let index = Q::policy(entry);
+        let Some(policy) = set.policy(index) else {
+            return (Q::builtin(seen, set, class), None);
+        };
+        let asked = (index, policy);
+        let (outcome, call) = if policy.shape.is_flat() {
+            self.warm.call(set, asked, class, |instance| Q::ask(instance, seen, asked))
+        } else {
+            let row = fill_row(&mut self.rows, policy, Q::PART, seen, custom, memory);
+            self.warm.call(set, asked, class, |instance| {
+                let answer = Q::ask_rows(instance, row)?;
+                sized(&answer, 1, Q::COLUMNS, policy)?;
+                let read = Q::read(&answer, asked)?;
+                keep(&answer[Q::COLUMNS..], policy, Q::PART, memory);
+                Ok(read)
+            })
+        };
+        (outcome.unwrap_or_else(|_| Q::builtin(seen, set, class)), Some(call))
     }
 }
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").finish_non_exhaustive()
-    }
-}
-
-impl Judged {
-    /// What the built-in policy judges.
-    pub(crate) fn builtin(seen: &Observation) -> Self {
-        let (health, score, reason) = builtin::judge(seen);
-        Self { health, score, source: VerdictSource { policy: 0, reason } }
-    }
-
-    /// The health of an answer's row.
-    pub(crate) fn read(row: &[f64], index: u16, policy: &Policy) -> Result<Self, Fault> {
-        let &[health, reason, score, ..] = row else { return Err(Fault::BadAnswer) };
-        let health = rows::health(health).ok_or(Fault::BadAnswer)?;
-        let reason = rows::reason(reason, policy.shape.reasons.len()).ok_or(Fault::BadAnswer)?;
-        Ok(Self { health, score, source: VerdictSource { policy: index, reason } })
-    }
-}
-
-impl Suggested {
-    /// What the built-in policy proposes.
-    pub(crate) fn builtin(seen: &Observation, set: &PolicySet, class: ClassId) -> Self {
-        let (interval_ms, reason) = builtin::suggest(seen, &set.classes[class]);
-        Self { interval_ms, source: VerdictSource { policy: 0, reason } }
-    }
-
-    /// The interval of an answer's row.
-    pub(crate) fn read(row: &[f64], index: u16, policy: &Policy) -> Result<Self, Fault> {
-        let &[interval_ms, reason, ..] = row else { return Err(Fault::BadAnswer) };
-        let reason = rows::reason(reason, policy.shape.reasons.len()).ok_or(Fault::BadAnswer)?;
-        Ok(Self { interval_ms, source: VerdictSource { policy: index, reason } })
-    }
-}
-
-fn known_reason(reason: u32, policy: &Policy) -> Result<u16, Fault> {
-    match u16::try_from(reason) {
-        Ok(index) if usize::from(index) < policy.shape.reasons.len() => Ok(index),
-        _ => Err(Fault::BadAnswer),
     }
 }
 
