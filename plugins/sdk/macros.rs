@@ -90,8 +90,12 @@ macro_rules! policy {
                 Exported with_types_in rt::bindings::manifest_part
             );
 
-            $($crate::__export_health!(Exported, $health);)?
-            $($crate::__export_cadence!(Exported, $cadence);)?
+            $($crate::__export_rule!(
+                Exported, $health, health_part, health, judge, judge_rows, Judgement
+            );)?
+            $($crate::__export_rule!(
+                Exported, $cadence, cadence_part, cadence, suggest, suggest_rows, Hint
+            );)?
             $($crate::__export_recovery!(Exported, $recovery);)?
         };
     };
@@ -104,21 +108,25 @@ macro_rules! __or {
     ([$($given:tt)+] $($default:tt)*) => { $($given)+ };
 }
 
+/// Exports a rule about one heartbeat in both forms.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __export_health {
-    ($exported:ident, $rule:expr) => {
+macro_rules! __export_rule {
+    (
+        $exported:ident, $rule:expr,
+        $part:ident, $room:ident, $flat:ident, $rows:ident, $Answer:ident
+    ) => {
         const _: fn() = || {
-            use rt::bindings::health_part::exports::pulsegate::policy::health::Guest;
-            let _ = ($exported::judge, $exported::judge_rows);
+            use rt::bindings::$part::exports::pulsegate::policy::$room::Guest;
+            let _ = ($exported::$flat, $exported::$rows);
         };
-        impl rt::bindings::health_part::exports::pulsegate::policy::health::Guest for $exported {
-            fn judge(seen: $crate::Observation) -> $crate::Judgement {
+        impl rt::bindings::$part::exports::pulsegate::policy::$room::Guest for $exported {
+            fn $flat(seen: $crate::Observation) -> $crate::$Answer {
                 rt::answer_flat(&$rule, STATE.config(), COLUMNS, &seen)
             }
 
-            fn judge_rows(rows: rt::Vec<f64>) -> rt::Vec<f64> {
-                rt::answer_rows::<Told, $crate::Judgement, _>(
+            fn $rows(rows: rt::Vec<f64>) -> rt::Vec<f64> {
+                rt::answer_rows::<Told, $crate::$Answer, _>(
                     &$rule,
                     STATE.config(),
                     METRICS,
@@ -128,35 +136,7 @@ macro_rules! __export_health {
             }
         }
         #[cfg(target_arch = "wasm32")]
-        rt::bindings::health_part::export!($exported with_types_in rt::bindings::health_part);
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __export_cadence {
-    ($exported:ident, $rule:expr) => {
-        const _: fn() = || {
-            use rt::bindings::cadence_part::exports::pulsegate::policy::cadence::Guest;
-            let _ = ($exported::suggest, $exported::suggest_rows);
-        };
-        impl rt::bindings::cadence_part::exports::pulsegate::policy::cadence::Guest for $exported {
-            fn suggest(seen: $crate::Observation) -> $crate::Hint {
-                rt::answer_flat(&$rule, STATE.config(), COLUMNS, &seen)
-            }
-
-            fn suggest_rows(rows: rt::Vec<f64>) -> rt::Vec<f64> {
-                rt::answer_rows::<Told, $crate::Hint, _>(
-                    &$rule,
-                    STATE.config(),
-                    METRICS,
-                    COLUMNS,
-                    rows,
-                )
-            }
-        }
-        #[cfg(target_arch = "wasm32")]
-        rt::bindings::cadence_part::export!($exported with_types_in rt::bindings::cadence_part);
+        rt::bindings::$part::export!($exported with_types_in rt::bindings::$part);
     };
 }
 
