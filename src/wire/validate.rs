@@ -35,13 +35,8 @@ impl Heartbeat {
         self.progress.as_ref().map_or(Ok(()), Progress::validate)?;
         count("command_acks", self.command_acks.len(), limits::COMMAND_ACKS)?;
         self.command_acks.iter().try_for_each(CommandAck::validate)?;
-        registration(
-            self.class.as_deref(),
-            &self.labels,
-            self.endpoint.as_deref(),
-            &self.capabilities,
-            self.probe.as_ref(),
-        )
+        let Self { class, labels, endpoint, capabilities, probe, .. } = self;
+        registration(class, labels, endpoint, capabilities, probe)
     }
 }
 
@@ -51,13 +46,8 @@ impl Registration {
     /// # Errors
     /// A [`Problem`] that names the first field that breaks a rule, and the limit.
     pub fn validate(&self) -> Checked {
-        registration(
-            self.class.as_deref(),
-            &self.labels,
-            self.endpoint.as_deref(),
-            &self.capabilities,
-            self.probe.as_ref(),
-        )
+        let Self { class, labels, endpoint, capabilities, probe } = self;
+        registration(class, labels, endpoint, capabilities, probe)
     }
 }
 
@@ -140,13 +130,13 @@ impl Probe {
 }
 
 fn registration(
-    class: Option<&str>,
+    class: &Option<String>,
     labels: &BTreeMap<String, String>,
-    endpoint: Option<&str>,
+    endpoint: &Option<String>,
     capabilities: &[String],
-    probe: Option<&Probe>,
+    probe: &Option<Probe>,
 ) -> Checked {
-    class.map_or(Ok(()), |class| name("class", class))?;
+    class.as_ref().map_or(Ok(()), |class| name("class", class))?;
     count("labels", labels.len(), limits::LABELS)?;
     for (key, value) in labels {
         name("labels", key)?;
@@ -154,10 +144,12 @@ fn registration(
             Box::new(Problem { field: Some(format!("labels.{key}")), ..*problem })
         })?;
     }
-    endpoint.map_or(Ok(()), |endpoint| text("endpoint", endpoint, limits::ENDPOINT_BYTES))?;
+    endpoint
+        .as_ref()
+        .map_or(Ok(()), |endpoint| text("endpoint", endpoint, limits::ENDPOINT_BYTES))?;
     count("capabilities", capabilities.len(), limits::CAPABILITIES)?;
     capabilities.iter().try_for_each(|capability| name("capabilities", capability))?;
-    probe.map_or(Ok(()), Probe::validate)
+    probe.as_ref().map_or(Ok(()), Probe::validate)
 }
 
 fn agent_id(field: &str, text: &str) -> Checked {
