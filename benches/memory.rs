@@ -9,13 +9,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
 use pulsegate_core::TenantId;
 use pulsegate_gateway::config::{Config, Overrides};
 use pulsegate_gateway::server::Gateway;
-use pulsegate_gateway::shard::Shards;
+use pulsegate_gateway::shard::{Origin, Shards};
 use pulsegate_wire::{Heartbeat, Metrics};
 
 #[global_allocator]
@@ -89,7 +90,9 @@ fn beat(
         ..Heartbeat::default()
     };
     tell(&mut heartbeat);
-    let handled = shards.handle_heartbeat(TenantId(0), heartbeat, &|| Ok(()), |_| ());
+    let peer = Ipv4Addr::LOCALHOST.into();
+    let origin = Origin { tenant: TenantId(0), peer, gate: &|| Ok(()) };
+    let handled = shards.handle_heartbeat(origin, heartbeat, |_| ());
     handled.map_err(|refused| format!("{refused:?}").into())
 }
 

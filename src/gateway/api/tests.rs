@@ -1,6 +1,7 @@
 //! `openapi.json` is kept by hand; here it is held to the routes and to the wire types.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use pulsegate_wire::view::*;
 use pulsegate_wire::*;
@@ -250,6 +251,7 @@ fn agent() -> AgentView {
         silent_ms: Some(1),
         missed: 1,
         flags: vec!["paused".to_owned()],
+        peer: Some(IpAddr::from([127, 0, 0, 1])),
         clock_skew_ms: Some(-1),
         recovery: text(),
     }

@@ -9,7 +9,7 @@ use pulsegate_policy::{self as policy, Evaluation, PolicySet};
 use pulsegate_wire::Heartbeat;
 
 use super::heartbeat::{
-    Begun, Bench, Decided, Gate, Incoming, Pending, Refused, custom, with_bench,
+    Begun, Bench, Decided, Incoming, Origin, Pending, Refused, custom, with_bench,
 };
 use super::{Reply, Shards};
 use crate::clock::Reading;
@@ -33,6 +33,12 @@ struct Lane {
     outcome: Option<Result<Decided, Refused>>,
 }
 
+impl Lane {
+    fn key(&self, tenant: TenantId) -> AgentKey<'_> {
+        AgentKey { tenant, id: &self.heartbeat.agent_id, hash: self.hash }
+    }
+}
+
 /// When a lane is handled: all of a round at once, shard by shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
@@ -44,9 +50,8 @@ struct Turn {
 /// What all rounds of a batch share.
 #[derive(Clone, Copy)]
 struct Run<'a> {
-    tenant: TenantId,
+    origin: Origin<'a>,
     policies: &'a PolicySet,
-    gate: Gate<'a>,
 }
 
 impl Shards {
@@ -54,23 +59,22 @@ impl Shards {
     /// order of `items`.
     pub fn handle_batch(
         &self,
-        tenant: TenantId,
+        origin: Origin<'_>,
         items: Vec<Item>,
-        gate: Gate<'_>,
         mut answer: impl FnMut(usize, &str, Result<&Reply<'_>, Refused>),
     ) {
         let config = self.config.load();
         let policies = self.policies.load();
-        let run = Run { tenant, policies: &policies, gate };
+        let run = Run { origin, policies: &policies };
         let mut lanes: Vec<Lane> = items
             .into_iter()
             .map(|Item { place, mut heartbeat }| {
                 let incoming = Some(Incoming::take(&mut heartbeat, &config.classes));
-                let hash = self.key(tenant, &heartbeat.agent_id).hash;
+                let hash = self.key(origin.tenant, &heartbeat.agent_id).hash;
                 Lane { hash, place, heartbeat, incoming, outcome: None }
             })
             .collect();
-        let turns = self.turns(tenant, &lanes);
+        let turns = self.turns(origin.tenant, &lanes);
         with_bench(|bench| {
             for round in turns.chunk_by(|left, right| left.round == right.round) {
                 self.round(run, round, &mut lanes, bench);
@@ -122,7 +126,7 @@ impl Shards {
         for evaluation in &evaluations {
             self.telemetry.policy_calls(evaluation);
         }
-        let context = self.context(at, run.policies);
+        let context = self.context(at, run.policies, run.origin.peer);
         let mut waiting = pending.into_iter().zip(&evaluations).peekable();
         while let Some(((turn, _), _)) = waiting.peek() {
             let shard = turn.shard;
@@ -149,14 +153,18 @@ impl Shards {
         pending: &mut Vec<(Turn, Pending)>,
     ) {
         let shard = turns[0].shard as usize;
-        let admit = || self.admit(run.gate);
-        self.under_lock(shard, &mut bench.effects, |locked, effects| {
-            for &turn in turns {
+        let admit = || self.admit(run.origin.gate);
+        let Bench { effects, slots, .. } = &mut *bench;
+        self.under_lock(shard, effects, |locked, effects| {
+            let keys: Vec<_> =
+                turns.iter().map(|turn| lanes[turn.lane as usize].key(run.origin.tenant)).collect();
+            locked.find_all(&keys, slots);
+            drop(keys);
+            for (&turn, &known) in turns.iter().zip(&*slots) {
                 let lane = &mut lanes[turn.lane as usize];
-                let id = &lane.heartbeat.agent_id;
-                let key = AgentKey { tenant: run.tenant, id, hash: lane.hash };
                 let Some(incoming) = lane.incoming.take() else { continue };
-                match locked.begin(at, run.policies, key, incoming, &admit, effects) {
+                let agent = (lane.key(run.origin.tenant), known);
+                match locked.begin(at, run.policies, agent, incoming, &admit, effects) {
                     Ok(Begun::Pending(begun)) => pending.push((turn, begun)),
                     Ok(Begun::Answered(decided)) => lane.outcome = Some(Ok(decided)),
                     Err(refused) => lane.outcome = Some(Err(refused)),

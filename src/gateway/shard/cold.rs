@@ -1,5 +1,7 @@
 //! What the shell keeps of each agent beside the machine: nothing that a decision needs.
 
+use std::net::IpAddr;
+
 use pulsegate_core::{Decision, Observation, VerdictSource};
 use pulsegate_policy::{Assignment, Memory};
 use pulsegate_wire::Health;
@@ -40,6 +42,8 @@ pub struct Explained {
     pub decision: Decision,
     /// Generation of the policy set that the sources belong to.
     pub policies: u64,
+    /// The address that the heartbeat was observed to come from.
+    pub peer: IpAddr,
     /// Difference of the agent's wall clock to ours, in milliseconds; `None` if it sent none.
     pub clock_skew_ms: Option<i64>,
     /// Wall clock at the decision, in Unix milliseconds.

@@ -8,6 +8,7 @@
 //! same two over many heartbeats at once.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 
 use pulsegate_core::{
     AgentKey, Beat, Classes, Decision, Effects, Handled, Refusal, Slot, TenantId, Ticket,
@@ -38,10 +39,23 @@ pub enum Refused {
 /// Whether an unknown agent may register now; the error is the time to wait, in milliseconds.
 pub type Gate<'a> = &'a dyn Fn() -> Result<(), u64>;
 
+/// Where heartbeats come from.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// Whose agents they are of.
+    pub tenant: TenantId,
+    /// The address that they were observed to come from.
+    pub peer: IpAddr,
+    /// What an agent that nobody knows yet has to pass.
+    pub gate: Gate<'a>,
+}
+
 /// What one thread needs to handle heartbeats, kept warm between them.
 pub(super) struct Bench {
     pub(super) worker: Worker,
     pub(super) effects: Effects,
+    /// Agents of one shard in a batch.
+    pub(super) slots: Vec<Option<Slot>>,
 }
 
 thread_local! {
@@ -51,9 +65,7 @@ thread_local! {
 /// Works on this thread's bench. Whoever is called back meanwhile (an action that ends at once,
 /// say) gets one of its own, and a panic costs the bench and nothing else.
 pub(super) fn with_bench<R>(work: impl FnOnce(&mut Bench) -> R) -> R {
-    let mut bench = BENCH
-        .take()
-        .unwrap_or_else(|| Box::new(Bench { worker: Worker::new(), effects: Effects::default() }));
+    let mut bench = BENCH.take().unwrap_or_else(|| Box::new(Bench::new()));
     let result = work(&mut bench);
     BENCH.set(Some(bench));
     result
@@ -97,20 +109,21 @@ impl Shards {
     /// [`Refused`]; it says what has changed.
     pub fn handle_heartbeat<R>(
         &self,
-        tenant: TenantId,
+        origin: Origin<'_>,
         mut heartbeat: Heartbeat,
-        gate: Gate<'_>,
         answer: impl FnOnce(&Reply<'_>) -> R,
     ) -> Result<R, Refused> {
         let config = self.config.load();
         let policies = self.policies.load();
         let incoming = Incoming::take(&mut heartbeat, &config.classes);
-        let key = self.key(tenant, &heartbeat.agent_id);
+        let key = self.key(origin.tenant, &heartbeat.agent_id);
         let index = self.index(&key);
         let at = self.clock.read();
         with_bench(|bench| {
             let begun = self.under_lock(index, &mut bench.effects, |shard, effects| {
-                shard.begin(at, &policies, key, incoming, &|| self.admit(gate), effects)
+                let known = shard.find(key);
+                let admit = || self.admit(origin.gate);
+                shard.begin(at, &policies, (key, known), incoming, &admit, effects)
             });
             let decided = match begun {
                 Err(refused) => Err(refused),
@@ -118,8 +131,9 @@ impl Shards {
                 Ok(Begun::Pending(mut pending)) => {
                     let evaluation = bench.evaluate(&policies, &mut pending, &heartbeat);
                     self.telemetry.policy_calls(&evaluation);
+                    let context = self.context(at, &policies, origin.peer);
                     Ok(self.under_lock(index, &mut bench.effects, |shard, effects| {
-                        shard.finish(self.context(at, &policies), pending, &evaluation, effects)
+                        shard.finish(context, pending, &evaluation, effects)
                     }))
                 }
             };
@@ -142,8 +156,13 @@ impl Shards {
         })
     }
 
-    pub(super) fn context<'a>(&self, at: Reading, policies: &'a PolicySet) -> Context<'a> {
-        Context { at, policies, wall_ms: self.clock.wall_ms(at.raw_ms) }
+    pub(super) fn context<'a>(
+        &self,
+        at: Reading,
+        policies: &'a PolicySet,
+        peer: IpAddr,
+    ) -> Context<'a> {
+        Context { at, policies, peer, wall_ms: self.clock.wall_ms(at.raw_ms) }
     }
 }
 
@@ -152,10 +171,15 @@ impl Shards {
 pub(super) struct Context<'a> {
     pub(super) at: Reading,
     pub(super) policies: &'a PolicySet,
+    pub(super) peer: IpAddr,
     pub(super) wall_ms: u64,
 }
 
 impl Bench {
+    fn new() -> Self {
+        Self { worker: Worker::new(), effects: Effects::default(), slots: Vec::new() }
+    }
+
     fn evaluate(
         &mut self,
         policies: &PolicySet,
@@ -175,18 +199,28 @@ impl Bench {
 }
 
 impl Shard {
+    /// The slot of an agent, good until the lock ends.
+    pub(super) fn find(&self, key: AgentKey<'_>) -> Option<Slot> {
+        self.machine.find(key)
+    }
+
+    /// The slots of many agents: their waits for memory overlap.
+    pub(super) fn find_all(&self, keys: &[AgentKey<'_>], slots: &mut Vec<Option<Slot>>) {
+        self.machine.find_all(keys, slots);
+    }
+
     /// The first lock: the heartbeat renews the deadline, and what policies may see comes out.
+    /// `known` is what [`Shard::find`] said under this lock.
     pub(super) fn begin(
         &mut self,
         at: Reading,
         policies: &PolicySet,
-        key: AgentKey<'_>,
+        (key, known): (AgentKey<'_>, Option<Slot>),
         incoming: Incoming,
         admit: &dyn Fn() -> Result<(), Refused>,
         effects: &mut Effects,
     ) -> Result<Begun, Refused> {
         let Incoming { beat, registration, acks, sent_at_ms } = incoming;
-        let known = self.machine.find(key);
         match known {
             Some(slot) => self.charge(at, slot, key.hash, &beat, effects)?,
             None => admit()?,
@@ -245,6 +279,7 @@ impl Shard {
                 hint_ms: verdict.interval_ms,
                 decision,
                 policies: context.policies.generation(),
+                peer: context.peer,
                 clock_skew_ms: skew(sent_at_ms, context.wall_ms),
                 decided_at_unix_ms: context.wall_ms,
             };

@@ -31,7 +31,7 @@ use tokio::sync::broadcast;
 pub use batch::Item;
 pub use cold::Explained;
 pub use driver::drive;
-pub use heartbeat::{Gate, Refused};
+pub use heartbeat::{Gate, Origin, Refused};
 pub use limiter::{Limiter, Quota};
 pub use operate::{BadCursor, Cursor, Found};
 pub use reply::Reply;

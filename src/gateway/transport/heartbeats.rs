@@ -16,7 +16,7 @@ use super::respond::{self, Answer};
 use super::service::Session;
 use super::{body, respond::internal};
 use crate::admission::{self, Checked, Format, Rejection, authenticate};
-use crate::shard::{Item, Refused, Reply, protobuf as pb};
+use crate::shard::{Item, Origin, Refused, Reply, protobuf as pb};
 use crate::telemetry::{BeatOutcome, Transport};
 
 /// Which of the two routes.
@@ -82,15 +82,16 @@ impl Session {
     fn single(&self, head: Head, body: &[u8]) -> Result<Bytes, Rejection> {
         let heartbeat = admission::heartbeat(head.format, body).map_err(Rejection::of)?;
         let telemetry = &self.shared.telemetry;
-        let answered =
-            self.shared.shards.handle_heartbeat(head.tenant, heartbeat, &self.gate(), |reply| {
-                telemetry.heartbeat(head.transport, reply.outcome().into());
-                BUFFER.with_borrow_mut(|buffer| {
-                    buffer.clear();
-                    write(head.format, reply, buffer);
-                    Bytes::copy_from_slice(buffer)
-                })
-            });
+        let gate = self.gate();
+        let origin = Origin { tenant: head.tenant, peer: self.peer.ip(), gate: &gate };
+        let answered = self.shared.shards.handle_heartbeat(origin, heartbeat, |reply| {
+            telemetry.heartbeat(head.transport, reply.outcome().into());
+            BUFFER.with_borrow_mut(|buffer| {
+                buffer.clear();
+                write(head.format, reply, buffer);
+                Bytes::copy_from_slice(buffer)
+            })
+        });
         answered.map_err(|refused| {
             telemetry.heartbeat(head.transport, outcome(&refused));
             self.refusal(refused)
@@ -115,7 +116,8 @@ impl Session {
         }
         let mut bad = bad.into_iter().peekable();
         let gate = self.gate();
-        self.shared.shards.handle_batch(head.tenant, items, &gate, |place, id, result| {
+        let origin = Origin { tenant: head.tenant, peer: self.peer.ip(), gate: &gate };
+        self.shared.shards.handle_batch(origin, items, |place, id, result| {
             while let Some((_, (id, problem))) = bad.next_if(|(bad, _)| *bad < place) {
                 answer.problem(&id, &problem);
             }
