@@ -42,8 +42,23 @@ impl Registry {
         self.index.len()
     }
 
+    /// Loads what handling a heartbeat will need while it compares the name: waiting for memory
+    /// once for all of it, and not once for each.
     pub(super) fn find(&self, key: AgentKey<'_>) -> Option<Slot> {
+        let guess = self.index.guess(key.hash)?;
+        self.touch(guess);
+        self.wheel.touch_neighbours(guess);
+        if self.is_named(guess, key) {
+            return Some(Slot(guess));
+        }
         self.index.find(key.hash, |slot| self.is_named(slot, key)).map(Slot)
+    }
+
+    /// Loads every cache line of a record and the node of its timer.
+    fn touch(&self, slot: u32) {
+        let record = &self.records[slot as usize];
+        black_box((record.hash, record.receipt, record.in_force_ms, record.cold.is_some()));
+        self.wheel.touch(slot);
     }
 
     fn is_named(&self, slot: u32, key: AgentKey<'_>) -> bool {
@@ -58,11 +73,7 @@ impl Registry {
     pub(super) fn find_all(&self, keys: &[AgentKey<'_>], slots: &mut Vec<Option<Slot>>) {
         slots.clear();
         slots.extend(keys.iter().map(|key| self.index.guess(key.hash).map(Slot)));
-        for slot in slots.iter().flatten() {
-            let record = &self.records[slot.0 as usize];
-            black_box((record.hash, record.receipt, record.in_force_ms, record.cold.is_some()));
-            self.wheel.touch(slot.0);
-        }
+        slots.iter().flatten().for_each(|slot| self.touch(slot.0));
         for slot in slots.iter().flatten() {
             self.wheel.touch_neighbours(slot.0);
         }

@@ -8,39 +8,52 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use parking_lot::Mutex;
-use pulsegate_core::Slot;
 
-use crate::shard::{Limiter, Quota};
+use crate::shard::{Charged, Limiter, Quota};
 
 /// Cells of the table: 64 KiB. Larger: fewer addresses share one. Source: chosen.
-const CELLS: u64 = 8_192;
+const CELLS: usize = 8_192;
 
 /// Limits by address; shared by all threads.
 #[derive(Debug)]
 pub struct Sources {
-    limiter: Mutex<(Quota, Limiter)>,
+    table: Mutex<Table>,
     keys: RandomState,
+}
+
+#[derive(Debug)]
+struct Table {
+    quota: Quota,
+    limiter: Limiter,
+    cells: Box<[Charged]>,
+}
+
+impl Table {
+    fn new(quota: Quota) -> Self {
+        let cells = vec![Charged::default(); CELLS].into_boxed_slice();
+        Self { quota, limiter: Limiter::new(quota), cells }
+    }
 }
 
 impl Sources {
     /// Every address has its full quota.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        Self { limiter: Mutex::new((quota, Limiter::new(quota))), keys: RandomState::new() }
+        Self { table: Mutex::new(Table::new(quota)), keys: RandomState::new() }
     }
 
     /// Takes another quota; every address starts with a full one where it differs.
     pub fn set_quota(&self, quota: Quota) {
-        let mut limiter = self.limiter.lock();
-        if limiter.0 != quota {
-            *limiter = (quota, Limiter::new(quota));
+        let mut table = self.table.lock();
+        if table.quota != quota {
+            *table = Table::new(quota);
         }
     }
 
     /// The quota of an address.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        self.limiter.lock().0
+        self.table.lock().quota
     }
 
     /// Charges one unknown agent to an address.
@@ -48,8 +61,9 @@ impl Sources {
     /// # Errors
     /// The time to wait, in milliseconds, at least 1; nothing was charged.
     pub fn charge(&self, raw_ms: u64, address: IpAddr) -> Result<(), u64> {
-        let cell = self.keys.hash_one(network(address)) % CELLS;
-        self.limiter.lock().1.charge(raw_ms, Slot(cell as u32), false)
+        let cell = self.keys.hash_one(network(address)) as usize % CELLS;
+        let table = &mut *self.table.lock();
+        table.limiter.charge(raw_ms, &mut table.cells[cell])
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn agent(config: &Config, found: &Found<'_>) -> AgentView {
         missed: info.missed.into(),
         flags: info.paused.then(|| "paused".to_owned()).into_iter().collect(),
         peer: found.explained.map(|explained| explained.peer),
-        clock_skew_ms: found.explained.and_then(|explained| explained.clock_skew_ms),
+        clock_skew_ms: found.explained.and_then(|explained| explained.clock_skew_ms()),
         recovery: info.recovery.map(|(executor, open)| {
             if open { format!("{executor} is running") } else { format!("{executor} was tried") }
         }),

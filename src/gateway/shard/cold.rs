@@ -6,8 +6,11 @@ use pulsegate_core::{Decision, Observation, VerdictSource};
 use pulsegate_policy::{Assignment, Memory};
 use pulsegate_wire::Health;
 
-/// Cold data of one slot; reset when the slot is given to another agent.
+use super::limiter::Charged;
+
+/// Cold data of one slot; reset when the slot is given to another agent. One cache line.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Cold {
     /// Generation of the slot that this belongs to, with the policies chosen for the agent and
     /// the set that they were chosen from.
@@ -16,19 +19,35 @@ pub(super) struct Cold {
     pub(super) memory: Option<Box<Memory>>,
     /// The last heartbeat that was decided.
     pub(super) last: Option<Box<Explained>>,
-    /// Whether the limiter has charged this agent before: a new one starts with a full quota.
-    pub(super) charged: bool,
+    /// What the agent's quota has left: a new agent starts with a full one.
+    pub(super) charged: Charged,
 }
 
 impl Cold {
+    /// Something of every cache line that the next heartbeat will read or write, so that they are
+    /// waited for together.
+    pub(super) fn touched(&self) -> impl Sized {
+        let lines = |last: &Explained| {
+            (
+                last.observation.now_ms,
+                last.observation.fleet_load,
+                last.judged,
+                last.decision.number,
+            )
+        };
+        (self.charged, self.last.as_deref().map(lines))
+    }
+
     pub(super) fn boxed_bytes(&self) -> usize {
         let memory = self.memory.as_ref().map_or(0, |_| size_of::<Memory>());
         memory + self.last.as_ref().map_or(0, |_| size_of::<Explained>())
     }
 }
 
-/// Why an agent's last directive is what it is.
+/// Why an agent's last directive is what it is. Written at every heartbeat, so it fills whole cache
+/// lines: four of them.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(align(64))]
 pub struct Explained {
     /// What the policies saw.
     pub observation: Observation,
@@ -44,8 +63,40 @@ pub struct Explained {
     pub policies: u64,
     /// The address that the heartbeat was observed to come from.
     pub peer: IpAddr,
-    /// Difference of the agent's wall clock to ours, in milliseconds; `None` if it sent none.
-    pub clock_skew_ms: Option<i64>,
+    /// Wall clock of the agent when it sent the heartbeat, in Unix milliseconds; 0 if it told none.
+    pub sent_at_unix_ms: u64,
     /// Wall clock at the decision, in Unix milliseconds.
     pub decided_at_unix_ms: u64,
+}
+
+impl Explained {
+    /// Difference of the agent's wall clock to ours, in milliseconds; `None` if it told none. For
+    /// display only.
+    #[must_use]
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        skew(self.sent_at_unix_ms, self.decided_at_unix_ms)
+    }
+}
+
+fn skew(sent_at_ms: u64, wall_ms: u64) -> Option<i64> {
+    let ours = i64::try_from(wall_ms).ok()?;
+    let theirs = i64::try_from(sent_at_ms).ok().filter(|&ms| ms != 0)?;
+    Some(theirs - ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_touches_one_line_of_cold_data_and_writes_four() {
+        assert_eq!((size_of::<Cold>(), size_of::<Explained>()), (64, 256));
+    }
+
+    #[test]
+    fn a_clock_ten_years_off_is_shown_and_nothing_else() {
+        let ten_years = 10 * 365 * 86_400_000;
+        assert_eq!(skew(1_000 + ten_years, 1_000), Some(ten_years as i64));
+        assert_eq!(skew(0, 1_000), None);
+    }
 }

@@ -8,6 +8,7 @@
 //! same two over many heartbeats at once.
 
 use std::cell::Cell;
+use std::hint::black_box;
 use std::net::IpAddr;
 
 use pulsegate_core::{
@@ -16,7 +17,8 @@ use pulsegate_core::{
 use pulsegate_policy::{Assignment, Evaluation, Memory, PolicySet, Worker};
 use pulsegate_wire::{AckOutcome, Command, CommandAck, Heartbeat, Reason, Registration, Status};
 
-use super::{Explained, Reply, Shard, Shards};
+use super::cold::Cold;
+use super::{Charged, Explained, Reply, Shard, Shards};
 use crate::clock::Reading;
 
 /// Why a heartbeat got no directive.
@@ -199,14 +201,23 @@ impl Bench {
 }
 
 impl Shard {
-    /// The slot of an agent, good until the lock ends.
+    /// The slot of an agent, good until the lock ends. What the shell keeps beside the machine is
+    /// loaded together with the record.
     pub(super) fn find(&self, key: AgentKey<'_>) -> Option<Slot> {
-        self.machine.find(key)
+        let slot = self.machine.find(key)?;
+        self.touch(slot);
+        Some(slot)
+    }
+
+    fn touch(&self, slot: Slot) {
+        let cold = self.cold.get(slot.0 as usize);
+        black_box(cold.map(Cold::touched));
     }
 
     /// The slots of many agents: their waits for memory overlap.
     pub(super) fn find_all(&self, keys: &[AgentKey<'_>], slots: &mut Vec<Option<Slot>>) {
         self.machine.find_all(keys, slots);
+        slots.iter().flatten().for_each(|slot| self.touch(*slot));
     }
 
     /// The first lock: the heartbeat renews the deadline, and what policies may see comes out.
@@ -236,8 +247,9 @@ impl Shard {
         let slot = ticket.stamp.slot;
         if known.is_none() {
             // A full quota has room for one.
-            let _ = self.limiter.charge(at.raw_ms, slot, true);
-            self.cold(slot).charged = true;
+            let mut charged = Charged::default();
+            let _ = self.limiter.charge(at.raw_ms, &mut charged);
+            self.cold(slot).charged = charged;
         }
         let moved = registration.is_some_and(|registration| {
             self.machine.handle_registration(at.now, slot, registration, effects)
@@ -280,7 +292,7 @@ impl Shard {
                 decision,
                 policies: context.policies.generation(),
                 peer: context.peer,
-                clock_skew_ms: skew(sent_at_ms, context.wall_ms),
+                sent_at_unix_ms: sent_at_ms,
                 decided_at_unix_ms: context.wall_ms,
             };
             cold.last = Some(keep(cold.last.take(), explained));
@@ -297,9 +309,10 @@ impl Shard {
         beat: &Beat,
         effects: &mut Effects,
     ) -> Result<(), Refused> {
-        let cold = self.cold(slot);
-        let fresh = !std::mem::replace(&mut cold.charged, true);
-        self.limiter.charge(at.raw_ms, slot, fresh).map_err(|wait_ms| {
+        let mut charged = self.cold(slot).charged;
+        let outcome = self.limiter.charge(at.raw_ms, &mut charged);
+        self.cold(slot).charged = charged;
+        outcome.map_err(|wait_ms| {
             let due_ms = u64::from(self.machine.handle_limited(at.now, slot, beat, effects));
             let retry_after_ms = spread(wait_ms, due_ms, hash);
             Refused::Limited { retry_after_ms, due_ms, unknown: false }
@@ -371,12 +384,6 @@ fn spread(wait_ms: u64, due_ms: u64, hash: u64) -> u64 {
     wait_ms.saturating_add(late_ms).min(due_ms.max(1))
 }
 
-fn skew(sent_at_ms: u64, wall_ms: u64) -> Option<i64> {
-    let ours = i64::try_from(wall_ms).ok()?;
-    let theirs = i64::try_from(sent_at_ms).ok().filter(|&ms| ms != 0)?;
-    Some(theirs - ours)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,12 +400,5 @@ mod tests {
     #[test]
     fn retries_of_limited_agents_are_spread() {
         assert_ne!(spread(1_000, 30_000, 1), spread(1_000, 30_000, 2));
-    }
-
-    #[test]
-    fn a_clock_ten_years_off_is_shown_and_nothing_else() {
-        let ten_years = 10 * 365 * 86_400_000;
-        assert_eq!(skew(1_000 + ten_years, 1_000), Some(ten_years as i64));
-        assert_eq!(skew(0, 1_000), None);
     }
 }

@@ -1,7 +1,8 @@
-//! Rate limits of known agents: one number each, in a slab indexed by the machine's slot, so that
-//! memory is bounded by the agent table.
+//! Rate limits: one number for each agent, kept where the rest of the agent is kept, so that memory
+//! is bounded by the agent table and reading it costs no wait of its own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::Add;
 use std::time::Duration;
@@ -11,7 +12,6 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{NotUntil, RateLimiter};
-use pulsegate_core::Slot;
 
 /// A sustained rate and what may come at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,21 +42,29 @@ impl Quota {
     }
 }
 
-/// A limiter over a slab of slots; used under a lock.
+/// A limiter whose state lives with its callers; used under a lock.
 pub struct Limiter {
-    inner: RateLimiter<Charge, Slab, Dial, NoOpMiddleware<Instant>>,
+    inner: RateLimiter<Charge, Nowhere, Dial, NoOpMiddleware<Instant>>,
 }
 
-/// Whom to charge. A `fresh` agent starts with a full quota, whatever its slot held before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Charge {
-    slot: u32,
-    fresh: bool,
+/// What a quota has left: the theoretical arrival time of the next request, in nanoseconds. The
+/// default is a full quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charged(u64);
+
+/// A charge carries the state that is charged, in and out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Charge(Cell<u64>);
+
+impl Hash for Charge {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.get().hash(state);
+    }
 }
 
-/// State by slot: the theoretical arrival time of the next request, in nanoseconds.
-#[derive(Debug, Default)]
-struct Slab(RefCell<Vec<u64>>);
+/// A store that keeps nothing.
+#[derive(Debug)]
+struct Nowhere;
 
 /// A clock that shows what it was set to: time comes in as an argument.
 #[derive(Debug, Default)]
@@ -67,20 +75,22 @@ struct Dial(Cell<u64>);
 struct Instant(u64);
 
 impl Limiter {
-    /// Every slot has its full quota.
+    /// A limiter for this quota.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        Self { inner: RateLimiter::new(quota.governor(), Slab::default(), Dial::default()) }
+        Self { inner: RateLimiter::new(quota.governor(), Nowhere, Dial::default()) }
     }
 
-    /// Charges one request at `raw_ms`; a `fresh` slot starts with a full quota.
+    /// Charges one request at `raw_ms`.
     ///
     /// # Errors
     /// The time to wait, in milliseconds, at least 1; nothing was charged.
-    pub fn charge(&self, raw_ms: u64, slot: Slot, fresh: bool) -> Result<(), u64> {
+    pub fn charge(&self, raw_ms: u64, charged: &mut Charged) -> Result<(), u64> {
         self.inner.clock().0.set(raw_ms.saturating_mul(1_000_000));
-        let charge = Charge { slot: slot.0, fresh };
-        self.inner.check_key(&charge).map_err(|until: NotUntil<Instant>| {
+        let charge = Charge(Cell::new(charged.0));
+        let outcome = self.inner.check_key(&charge);
+        charged.0 = charge.0.get();
+        outcome.map_err(|until: NotUntil<Instant>| {
             let wait = until.wait_time_from(self.inner.clock().now());
             u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
         })
@@ -93,21 +103,16 @@ impl std::fmt::Debug for Limiter {
     }
 }
 
-impl StateStore for Slab {
+impl StateStore for Nowhere {
     type Key = Charge;
 
     fn measure_and_replace<T, F, E>(&self, charge: &Charge, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let mut slab = self.0.borrow_mut();
-        let index = charge.slot as usize;
-        if index >= slab.len() {
-            slab.resize(index + 1, 0);
-        }
-        let before = (!charge.fresh && slab[index] != 0).then(|| Nanos::new(slab[index]));
-        let (answer, after) = decide(before)?;
-        slab[index] = after.as_u64();
+        let before = charge.0.get();
+        let (answer, after) = decide((before != 0).then(|| Nanos::new(before)))?;
+        charge.0.set(after.as_u64());
         Ok(answer)
     }
 }
@@ -146,38 +151,32 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_the_next_request_waits_for_its_share() {
-        let limiter = Limiter::new(QUOTA);
+        let (limiter, mut charged) = (Limiter::new(QUOTA), Charged::default());
         for _ in 0..8 {
-            assert_eq!(limiter.charge(5_000, Slot(3), false), Ok(()));
+            assert_eq!(limiter.charge(5_000, &mut charged), Ok(()));
         }
-        assert_eq!(limiter.charge(5_400, Slot(3), false), Err(600));
-        assert_eq!(limiter.charge(6_000, Slot(3), false), Ok(()));
+        let before = charged;
+        assert_eq!(limiter.charge(5_400, &mut charged), Err(600));
+        assert_eq!(charged, before, "what is refused is not charged");
+        assert_eq!(limiter.charge(6_000, &mut charged), Ok(()));
     }
 
     #[test]
     fn agents_do_not_share_a_quota() {
         let limiter = Limiter::new(QUOTA);
+        let (mut busy, mut other) = (Charged::default(), Charged::default());
         for _ in 0..9 {
-            let _ = limiter.charge(1, Slot(0), false);
+            let _ = limiter.charge(1, &mut busy);
         }
-        assert!(limiter.charge(1, Slot(0), false).is_err());
-        assert_eq!(limiter.charge(1, Slot(1), false), Ok(()));
-    }
-
-    #[test]
-    fn a_fresh_agent_does_not_inherit_what_its_slot_owed() {
-        let limiter = Limiter::new(QUOTA);
-        for _ in 0..9 {
-            let _ = limiter.charge(1, Slot(0), false);
-        }
-        assert_eq!(limiter.charge(1, Slot(0), true), Ok(()));
+        assert!(limiter.charge(1, &mut busy).is_err());
+        assert_eq!(limiter.charge(1, &mut other), Ok(()));
     }
 
     #[test]
     fn a_rate_that_is_no_number_does_not_panic() {
         for rate_per_second in [f64::NAN, 0.0, -1.0, f64::INFINITY, 1e300] {
             let limiter = Limiter::new(Quota { rate_per_second, burst: 0 });
-            assert_eq!(limiter.charge(0, Slot(0), false), Ok(()));
+            assert_eq!(limiter.charge(0, &mut Charged::default()), Ok(()));
         }
     }
 }

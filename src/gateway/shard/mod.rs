@@ -11,6 +11,7 @@ mod batch;
 mod cold;
 mod driver;
 mod heartbeat;
+mod json;
 mod limiter;
 mod operate;
 pub(crate) mod protobuf;
@@ -32,7 +33,7 @@ pub use batch::Item;
 pub use cold::Explained;
 pub use driver::drive;
 pub use heartbeat::{Gate, Origin, Refused};
-pub use limiter::{Limiter, Quota};
+pub use limiter::{Charged, Limiter, Quota};
 pub use operate::{BadCursor, Cursor, Found};
 pub use reply::Reply;
 
@@ -162,6 +163,7 @@ impl Shards {
             shard.machine.reconfigure(config.core(self.shards.len() as u32));
             if moved {
                 shard.limiter = Limiter::new(quota);
+                shard.cold.iter_mut().for_each(|cold| cold.charged = Charged::default());
             }
         }
         self.config.store(config.clone());
@@ -342,7 +344,7 @@ impl Shard {
     fn memory(&self) -> (usize, usize) {
         let (hot, cold) = self.machine.memory();
         let boxed: usize = self.cold.iter().map(Cold::boxed_bytes).sum();
-        (hot, cold + boxed + self.cold.capacity() * (size_of::<Cold>() + size_of::<u64>()))
+        (hot, cold + boxed + self.cold.capacity() * size_of::<Cold>())
     }
 }
 

@@ -9,7 +9,7 @@ use pulsegate_wire::{Command, EarlyRule, Health, Outcome};
 use serde::Serialize;
 
 use super::heartbeat::Decided;
-use super::protobuf as pb;
+use super::{json, protobuf as pb};
 use crate::config::Directives;
 
 /// Load of the fleet above which agents are told not to repeat unanswered heartbeats: repeats
@@ -23,20 +23,17 @@ const RETRY_LOAD: f64 = 0.8;
 const THROTTLE_DEGRADED: f64 = 0.5;
 
 /// The answer to one heartbeat.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
     number: u64,
     outcome: Outcome,
     next_interval_ms: u32,
     suspect_after_ms: u32,
     fail_after_ms: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
     beat_early: Option<Early<'a>>,
     retry: &'a [u32],
     explain: Why<'a>,
-    #[serde(skip_serializing_if = "<[Command]>::is_empty")]
     commands: &'a [Command],
-    #[serde(skip_serializing_if = "Option::is_none")]
     throttle: Option<f64>,
 }
 
@@ -47,7 +44,7 @@ struct Early<'a> {
     rules: &'a [EarlyRule],
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 struct Why<'a> {
     reason: &'a str,
     bound: &'a str,
@@ -56,6 +53,9 @@ struct Why<'a> {
 }
 
 impl<'a> Reply<'a> {
+    /// Room for the JSON of an ordinary reply, so that the list grows once.
+    const JSON_BYTES: usize = 384;
+
     pub(super) fn new(
         decided: &'a Decided,
         policies: &'a PolicySet,
@@ -107,8 +107,56 @@ impl<'a> Reply<'a> {
 
     /// Appends the JSON form.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        // A Vec takes every write, and no key here can fail.
-        let _ = serde_json::to_writer(out, self);
+        out.reserve(Self::JSON_BYTES);
+        out.extend_from_slice(b"{\"number\":");
+        json::number(out, self.number);
+        out.extend_from_slice(b",\"outcome\":");
+        json::text(out, self.outcome.as_str());
+        let times: [(&[u8], u32); 3] = [
+            (b",\"next_interval_ms\":", self.next_interval_ms),
+            (b",\"suspect_after_ms\":", self.suspect_after_ms),
+            (b",\"fail_after_ms\":", self.fail_after_ms),
+        ];
+        for (key, time_ms) in times {
+            out.extend_from_slice(key);
+            json::number(out, time_ms);
+        }
+        if let Some(early) = &self.beat_early {
+            out.extend_from_slice(b",\"beat_early\":");
+            json::any(out, early);
+        }
+        self.write_retry(out);
+        let texts: [(&[u8], &str); 4] = [
+            (b",\"explain\":{\"reason\":", self.explain.reason),
+            (b",\"bound\":", self.explain.bound),
+            (b",\"policy\":", self.explain.policy),
+            (b",\"policy_revision\":", self.explain.policy_revision),
+        ];
+        for (key, text) in texts {
+            out.extend_from_slice(key);
+            json::text(out, text);
+        }
+        out.push(b'}');
+        if !self.commands.is_empty() {
+            out.extend_from_slice(b",\"commands\":");
+            json::any(out, self.commands);
+        }
+        if let Some(share) = self.throttle {
+            out.extend_from_slice(b",\"throttle\":");
+            json::any(out, &share);
+        }
+        out.push(b'}');
+    }
+
+    fn write_retry(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"retry\":[");
+        for (place, &delay_ms) in self.retry.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            json::number(out, delay_ms);
+        }
+        out.push(b']');
     }
 
     /// Appends the protobuf form.
