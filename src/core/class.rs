@@ -38,6 +38,12 @@ impl Class {
     pub const fn cap_ms(&self) -> u32 {
         self.detect_within_ms.saturating_sub(self.suspect_grace_ms)
     }
+
+    /// Whether recovery waits longer for an agent that has failed without a second witness.
+    #[must_use]
+    pub const fn acts_later(&self) -> bool {
+        self.act_grace_ms > self.fail_grace_ms
+    }
 }
 
 impl Classes {

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use pulsegate_wire::{AckOutcome, Health, State};
+use pulsegate_wire::{AckOutcome, Health, Probe, State};
 
 use crate::{ClassId, Incident, IncidentKind, Millis, Slot, Stamp, TenantId};
 
@@ -16,6 +16,9 @@ pub struct Effects {
     pub incidents: Vec<(Stamp, Incident)>,
     /// Actions to start: answer each with `Machine::handle_outcome`.
     pub actions: Vec<Action>,
+    /// Silences that want a second witness: answer those that it confirms, and only those, with
+    /// `Machine::handle_witness`.
+    pub suspicions: Vec<Suspicion>,
 }
 
 /// A fact about one agent.
@@ -182,11 +185,36 @@ pub struct Action {
     pub reachable: bool,
 }
 
+/// The silence of an agent that has said how it may be asked for a sign of life. There are at most
+/// two in one silence: when the agent turns suspect, and when it has failed unconfirmed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspicion {
+    /// Stamp of the agent when it was asked for.
+    pub stamp: Stamp,
+    /// Receipt of the heartbeat before the silence. A rate-limited heartbeat ends a silence and
+    /// leaves the stamp as it is.
+    pub last_receipt: Millis,
+    /// Tenant of the agent.
+    pub tenant: TenantId,
+    /// Name of the agent.
+    pub agent_id: String,
+    /// Class of the agent.
+    pub class: ClassId,
+    /// How it may be asked.
+    pub probe: Probe,
+    /// Whether the answer moves anything: recovery acts sooner on a confirmed silence. Where it
+    /// acts at the fail grace anyway, the answer is only there to be shown.
+    pub is_decisive: bool,
+}
+
 impl Effects {
     /// Whether nothing happened.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.incidents.is_empty() && self.actions.is_empty()
+        self.events.is_empty()
+            && self.incidents.is_empty()
+            && self.actions.is_empty()
+            && self.suspicions.is_empty()
     }
 
     /// Forgets everything; keeps the room.
@@ -194,6 +222,7 @@ impl Effects {
         self.events.clear();
         self.incidents.clear();
         self.actions.clear();
+        self.suspicions.clear();
     }
 }
 

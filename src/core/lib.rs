@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! handle_heartbeat(now) → observation → (a policy, elsewhere) → verdict → decide(now) → decision
-//! handle_deadlines(now) → events, incidents, actions
-//! handle_plan / handle_outcome / handle_command → events, actions
+//! handle_deadlines(now) → events, incidents, actions, suspicions
+//! handle_plan / handle_outcome / handle_witness / handle_command → events, actions
 //! ```
 //!
 //! This room may touch `wire`. It is `no_std` + alloc and never iterates over a hash map.
@@ -31,7 +31,7 @@ pub mod wheel;
 
 pub use agent::{AgentKey, Beat, PartitionHasher, Slot, TenantId};
 pub use class::{Class, ClassId, Classes};
-pub use effects::{Action, ActionId, Effects, Event, EventKind};
+pub use effects::{Action, ActionId, Effects, Event, EventKind, Suspicion};
 pub use incident::{ActionOutcome, Incident, IncidentKind, Plan, Rung};
 pub use machine::{AgentInfo, Census, Config, Decision, Handled, Machine, Refusal, Stamp, Ticket};
 pub use observation::{Observation, Signals, Verdict, VerdictSource};

@@ -143,6 +143,7 @@ impl Machine {
             last_receipt: heard.then_some(record.receipt),
             missed: record.missed_at(self.now.max(now)),
             paused: record.flags.has(Flags::PAUSED),
+            witnessed: record.flags.has(Flags::WITNESSED),
             registration: cold.and_then(|cold| cold.registration.as_ref()),
             recovery: cold.and_then(recovery::shown),
         })

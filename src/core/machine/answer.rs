@@ -111,6 +111,8 @@ pub struct AgentInfo<'a> {
     pub missed: u32,
     /// Paused by an operator.
     pub paused: bool,
+    /// A second witness has confirmed the present silence.
+    pub witnessed: bool,
     /// Registration fields known.
     pub registration: Option<&'a Registration>,
     /// Recovery under way: executor of the current or last rung, and whether it is open.

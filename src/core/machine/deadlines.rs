@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 
 use pulsegate_wire::{State, Status};
 
-use super::Machine;
 use super::record::{Flags, Record};
-use crate::{Effects, EventKind, Millis, Slot};
+use super::{Machine, stamp_of};
+use crate::{Effects, EventKind, Millis, Slot, Suspicion};
 
 impl Machine {
     /// Handles the deadlines that have passed, of at most `budget` agents; says whether there may
@@ -80,6 +80,7 @@ impl Machine {
             missed,
         };
         self.emit(now, slot, kind, effects);
+        self.ask_for_witness(slot, effects);
     }
 
     fn fail(&mut self, now: Millis, slot: Slot, effects: &mut Effects) {
@@ -94,8 +95,35 @@ impl Machine {
             grace_ms: if heard { class.fail_grace_ms } else { self.config.startup_grace_ms },
             missed,
         };
+        let acts_later = class.acts_later();
         self.emit(now, slot, kind, effects);
         self.handle_silence(now, slot, effects);
+        if acts_later {
+            self.ask_for_witness(slot, effects);
+        }
+    }
+
+    /// Asks for a second witness of a silence that has none, where the agent said how. Late timers
+    /// pass both edges in one call: then one question does for both.
+    fn ask_for_witness(&self, slot: Slot, effects: &mut Effects) {
+        let record = &self.agents[slot];
+        let registration = record.cold.as_ref().and_then(|cold| cold.registration.as_ref());
+        let Some(probe) = registration.and_then(|known| known.probe.as_ref()) else { return };
+        let stamp = stamp_of(slot, record, record.sequence);
+        let is_asked = effects.suspicions.last().is_some_and(|asked| asked.stamp == stamp);
+        let is_open = record.flags.has(Flags::HEARD) && !record.flags.has(Flags::WITNESSED);
+        if is_asked || !is_open {
+            return;
+        }
+        effects.suspicions.push(Suspicion {
+            stamp,
+            last_receipt: record.receipt,
+            tenant: record.tenant,
+            agent_id: record.name.as_str().into(),
+            class: record.class,
+            probe: probe.clone(),
+            is_decisive: self.config.classes[record.class].acts_later(),
+        });
     }
 
     /// Counts what went missing since it was counted last.
@@ -121,6 +149,7 @@ impl Machine {
         let record = &mut self.agents[slot];
         record.receipt = now;
         record.flags.set(Flags::PENDING, false);
+        record.flags.set(Flags::WITNESSED, false);
         self.emit(now, slot, EventKind::Stopped, effects);
         self.rearm(slot);
     }

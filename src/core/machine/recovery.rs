@@ -12,7 +12,8 @@ use super::record::{Case, Cold, Flags, OpenAction, Record};
 use super::{Machine, Stamp, stamp_of};
 use crate::cadence::mix;
 use crate::{
-    Action, ActionId, ActionOutcome, Effects, EventKind, Incident, IncidentKind, Millis, Plan, Slot,
+    Action, ActionId, ActionOutcome, Effects, EventKind, Incident, IncidentKind, Millis, Plan,
+    Slot, Suspicion,
 };
 
 impl Machine {
@@ -76,25 +77,39 @@ impl Machine {
     }
 
     /// A second witness (a failed probe) confirms that a suspect or failed agent is gone: recovery
-    /// may act at the fail grace already. The stamp is the one that [`Machine::stamp`] gave when
-    /// the probe began; a heartbeat since then makes it stale.
-    pub fn handle_witness(&mut self, now: Millis, stamp: Stamp, effects: &mut Effects) {
-        let now = self.advance(now);
-        let is_silent = self
-            .agents
-            .get(stamp.slot)
-            .is_some_and(|record| matches!(record.state(), State::Suspect | State::Failed));
-        if !is_silent || self.stamp(stamp.slot) != Some(stamp) {
-            return;
+    /// may act at the fail grace already. Says whether the silence that was asked about is still
+    /// the present one; any sign of life since then makes the answer stale, and nothing changes.
+    pub fn handle_witness(
+        &mut self,
+        now: Millis,
+        suspicion: &Suspicion,
+        effects: &mut Effects,
+    ) -> bool {
+        if !self.is_silent(suspicion) {
+            return false;
         }
-        let record = &mut self.agents[stamp.slot];
+        let now = self.advance(now);
+        let slot = suspicion.stamp.slot;
+        let record = &mut self.agents[slot];
         record.flags.set(Flags::WITNESSED, true);
         let unwitnessed = record.acts_at(&self.config.classes[record.class], &self.config);
         if case_of(record).is_some_and(|case| case.act_at == Some(unwitnessed)) {
-            self.with_case(stamp.slot, |case| case.act_at = Some(now));
-            self.try_act(now, stamp.slot, effects);
-            self.rearm(stamp.slot);
+            self.with_case(slot, |case| case.act_at = Some(now));
+            self.try_act(now, slot, effects);
+            self.rearm(slot);
         }
+        true
+    }
+
+    /// Whether the silence that a suspicion is about still goes on.
+    #[must_use]
+    pub fn is_silent(&self, suspicion: &Suspicion) -> bool {
+        let slot = suspicion.stamp.slot;
+        self.stamp(slot) == Some(suspicion.stamp)
+            && self.agents.get(slot).is_some_and(|record| {
+                matches!(record.state(), State::Suspect | State::Failed)
+                    && record.receipt == suspicion.last_receipt
+            })
     }
 
     /// The one place where acting is decided; brakes and budgets belong here.

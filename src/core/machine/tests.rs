@@ -4,6 +4,7 @@ mod promises;
 mod random;
 mod recovery;
 mod scenarios;
+mod witness;
 
 use alloc::string::String;
 use alloc::vec::Vec;

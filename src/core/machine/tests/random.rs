@@ -4,11 +4,11 @@ use alloc::collections::BTreeMap;
 use alloc::{format, vec};
 
 use proptest::prelude::*;
-use pulsegate_wire::{Command, CommandKind, Registration, Status};
+use pulsegate_wire::{Command, CommandKind, Probe, Registration, Status};
 
 use super::*;
 use crate::testing::seeds;
-use crate::{Action, ActionId, ActionOutcome, Incident, Plan, Rung};
+use crate::{Action, ActionId, ActionOutcome, Incident, Plan, Rung, Suspicion};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -37,6 +37,7 @@ enum Step {
     Command(u8, u8),
     Plan(u8),
     Outcome(u8),
+    /// How many suspicions back the witness answers.
     Witness(u8),
     Floor(u32),
 }
@@ -64,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (agent(), 0..12u8).prop_map(|(agent, id)| Step::Command(agent, id)),
         3 => (0..4u8).prop_map(Step::Plan),
         3 => (0..6u8).prop_map(Step::Outcome),
-        1 => agent().prop_map(Step::Witness),
+        2 => (0..3u8).prop_map(Step::Witness),
         1 => (0..500_000u32).prop_map(Step::Floor),
     ]
 }
@@ -83,6 +84,7 @@ struct Play {
     agents: BTreeMap<String, Told>,
     plans: Vec<(Stamp, Incident)>,
     actions: Vec<Action>,
+    suspicions: Vec<Suspicion>,
 }
 
 fn name(agent: u8) -> String {
@@ -108,7 +110,8 @@ impl Play {
             Step::Put { agent, class } => {
                 let class = ["critical", "normal", "background", "purple"][usize::from(class)];
                 let class = Some(class.into());
-                let registration = Registration { class, ..Registration::default() };
+                let probe = Some(Probe { port: 7, ..Probe::default() });
+                let registration = Registration { class, probe, ..Registration::default() };
                 let now = self.world.now();
                 let World { machine, effects, .. } = &mut self.world;
                 let _ = machine.handle_put(now, key(&name(agent)), registration, effects);
@@ -124,11 +127,7 @@ impl Play {
             }),
             Step::Plan(rungs) => self.plan(rungs),
             Step::Outcome(outcome) => self.outcome(outcome),
-            Step::Witness(agent) => self.with(agent, |machine, now, slot, effects| {
-                if let Some(stamp) = machine.stamp(slot) {
-                    machine.handle_witness(now, stamp, effects);
-                }
-            }),
+            Step::Witness(back) => self.witness(back.into())?,
             Step::Floor(base_ms) => self.world.machine.set_floor(base_ms, 0.5),
         }
         self.listen()?;
@@ -222,10 +221,31 @@ impl Play {
         }
     }
 
+    /// A witness answers; one that comes too late changes nothing.
+    fn witness(&mut self, back: usize) -> Result<(), TestCaseError> {
+        let Some(suspicion) = self.suspicions.iter().rev().nth(back).cloned() else {
+            return Ok(());
+        };
+        let before = self.picture();
+        let now = self.world.now();
+        let World { machine, effects, .. } = &mut self.world;
+        if machine.handle_witness(now, &suspicion, effects) {
+            let info = self.world.info(suspicion.stamp.slot);
+            prop_assert_eq!(info.id, &suspicion.agent_id);
+            prop_assert!(info.witnessed && matches!(info.state, State::Suspect | State::Failed));
+            prop_assert_eq!(info.last_receipt, Some(suspicion.last_receipt));
+        } else {
+            prop_assert!(self.world.effects.is_empty());
+            prop_assert_eq!(before, self.picture());
+        }
+        Ok(())
+    }
+
     /// Follows the events, edge by edge.
     fn listen(&mut self) -> Result<(), TestCaseError> {
         self.plans.append(&mut self.world.effects.incidents);
         self.actions.append(&mut self.world.effects.actions);
+        self.suspicions.append(&mut self.world.effects.suspicions);
         let events: Vec<_> = self.world.effects.events.drain(..).collect();
         for event in events {
             let (id, kind) = (event.agent_id, event.kind);
@@ -330,6 +350,7 @@ proptest! {
             agents: BTreeMap::new(),
             plans: Vec::new(),
             actions: Vec::new(),
+            suspicions: Vec::new(),
         };
         for step in &steps {
             play.apply(step)?;
@@ -345,6 +366,7 @@ proptest! {
                 agents: BTreeMap::new(),
                 plans: Vec::new(),
                 actions: Vec::new(),
+                suspicions: Vec::new(),
             };
             let mut pictures = String::new();
             for step in &steps {

@@ -12,13 +12,13 @@ fn plan(rungs: &[&str]) -> Plan {
 
 impl World {
     /// Answers the newest request for a plan.
-    fn plan(&mut self, rungs: &[&str]) {
+    pub(super) fn plan(&mut self, rungs: &[&str]) {
         let (stamp, _) = self.effects.incidents.pop().expect("a plan is asked for");
         let now = self.now();
         self.machine.handle_plan(now, stamp, plan(rungs), &mut self.effects);
     }
 
-    fn action(&mut self) -> Option<Action> {
+    pub(super) fn action(&mut self) -> Option<Action> {
         assert!(self.effects.actions.len() <= 1);
         self.effects.actions.pop()
     }
@@ -173,63 +173,6 @@ fn a_plan_for_another_incident_is_ignored() {
     let now = world.now();
     world.machine.handle_plan(now, action.stamp, plan(&["replace"]), &mut world.effects);
     assert!(world.effects.actions.is_empty() && world.events().is_empty());
-}
-
-fn critical_failed() -> World {
-    let mut world = World::new();
-    let beat = Beat { class: Some(CRITICAL), ..Beat::default() };
-    world.beat("a", &beat, verdict(Health::Healthy, 10_000.0));
-    world.advance(31_000);
-    assert_eq!(world.state("a"), State::Failed);
-    world.plan(&["restart"]);
-    world
-}
-
-#[test]
-fn without_a_second_witness_recovery_waits_for_the_act_grace() {
-    let mut world = critical_failed();
-    world.advance(39_999);
-    assert_eq!(world.action(), None);
-    world.advance(1);
-    assert!(world.action().is_some());
-}
-
-#[test]
-fn a_second_witness_brings_acting_forward() {
-    let mut world = critical_failed();
-    let stamp = world.machine.stamp(world.known("a")).expect("known");
-    let now = world.now();
-    world.machine.handle_witness(now, stamp, &mut world.effects);
-    assert!(world.action().is_some());
-}
-
-#[test]
-fn a_witness_of_the_suspect_lets_recovery_act_at_the_fail_grace() {
-    let mut world = World::new();
-    let beat = Beat { class: Some(CRITICAL), ..Beat::default() };
-    world.beat("a", &beat, verdict(Health::Healthy, 10_000.0));
-    world.advance(25_000);
-    let stamp = world.machine.stamp(world.known("a")).expect("known");
-    let now = world.now();
-    world.machine.handle_witness(now, stamp, &mut world.effects);
-    world.advance(6_000);
-    world.plan(&["restart"]);
-    assert!(world.action().is_some());
-}
-
-#[test]
-fn a_witness_from_before_the_last_heartbeat_says_nothing() {
-    let mut world = World::new();
-    let beat = Beat { class: Some(CRITICAL), ..Beat::default() };
-    world.beat("a", &beat, verdict(Health::Healthy, 10_000.0));
-    world.advance(25_000);
-    let stamp = world.machine.stamp(world.known("a")).expect("known");
-    world.beat("a", &Beat::default(), verdict(Health::Healthy, 10_000.0));
-    let now = world.now();
-    world.machine.handle_witness(now, stamp, &mut world.effects);
-    world.advance(31_000);
-    world.plan(&["restart"]);
-    assert_eq!(world.action(), None);
 }
 
 #[test]
