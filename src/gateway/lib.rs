@@ -3,7 +3,7 @@
 //! ```text
 //! transport → admission → shard → policy, core
 //!                           ↓
-//!                recovery, telemetry, config, clock
+//!       recovery, witness, telemetry, config, clock
 //! ```
 //! Rooms import only forwards along these arrows; `api` serves operators beside the way of a
 //! heartbeat, and [`server`] puts everything together.
@@ -17,3 +17,4 @@ pub mod server;
 pub mod shard;
 pub mod telemetry;
 pub mod transport;
+pub mod witness;

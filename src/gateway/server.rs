@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pulsegate_core::{Action, ActionOutcome, Event, TenantId};
+use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
 use pulsegate_policy::{Engine, PolicySet};
 use pulsegate_wire::Command;
 use tokio::runtime::Runtime;
@@ -23,11 +23,12 @@ use crate::recovery::{Fleet, Recovery};
 use crate::shard::{Parts, Quota, Shards, drive};
 use crate::telemetry::Telemetry;
 use crate::transport::{self, Bound, ConnectionLimits, Lane, Phase, Shared, Worker};
+use crate::witness::{self, Witness};
 
 /// Shards a worker: with four, two threads seldom want the same one. Source: DESIGN §2.
 const SHARDS_A_WORKER: usize = 4;
 
-/// Threads of the control runtime: the operator's routes, the timer and recovery. One listing may
+/// Threads of the control runtime: the operator's routes, the timer, recovery and probes. One listing may
 /// take long; the timer must not wait for it. Source: chosen.
 const CONTROL_THREADS: usize = 2;
 
@@ -37,6 +38,7 @@ pub struct Gateway {
     shards: Arc<Shards>,
     shared: Arc<Shared>,
     recovery: Recovery,
+    witness: Witness,
     telemetry: Telemetry,
     engine: Engine,
     config: Arc<ArcSwap<Config>>,
@@ -106,17 +108,23 @@ impl Gateway {
         let telemetry = Telemetry::new(&config);
         telemetry.set_policies(policies.names());
         let recovery = Recovery::new(config.clone(), telemetry.clone(), control.handle().clone());
-        let starter = recovery.clone();
+        let runtime = control.handle().clone();
+        let witness = Witness::new(config.clone(), clock.clone(), telemetry.clone(), runtime);
+        let (starter, asker) = (recovery.clone(), witness.clone());
         let parts = Parts {
             config: config.clone(),
             policies: Arc::new(policies),
             clock: clock.clone(),
             telemetry: telemetry.clone(),
             start_action: Box::new(move |action| starter.start(action)),
+            ask_witness: Box::new(move |suspicion, address| asker.ask(suspicion, address)),
         };
         let shards = Arc::new(Shards::new(count * SHARDS_A_WORKER, hash_key(), parts));
         let fleet: Weak<dyn Fleet> = Arc::downgrade(&(shards.clone() as Arc<dyn Fleet>));
         recovery.connect(fleet);
+        let fleet: Weak<dyn witness::Fleet> =
+            Arc::downgrade(&(shards.clone() as Arc<dyn witness::Fleet>));
+        witness.connect(fleet);
 
         let current = Arc::new(ArcSwap::new(config.clone()));
         let ready = Arc::new(AtomicBool::new(false));
@@ -153,6 +161,7 @@ impl Gateway {
             shards,
             shared,
             recovery,
+            witness,
             telemetry,
             engine,
             config: current,
@@ -209,6 +218,7 @@ impl Gateway {
         self.shards.reconfigure(&config);
         self.shards.set_policies(policies);
         self.recovery.reconfigure(config.clone());
+        self.witness.reconfigure(config.clone());
         self.shared.sources.set_quota(unknown_quota(&config));
         self.shared.shed.set_limit(config.limits.in_flight);
         self.config.store(config);
@@ -271,6 +281,16 @@ impl Fleet for Shards {
 
     fn command(&self, tenant: TenantId, agent_id: &str, command: Command) -> bool {
         Self::command(self, tenant, agent_id, command)
+    }
+}
+
+impl witness::Fleet for Shards {
+    fn is_silent(&self, suspicion: &Suspicion) -> bool {
+        Self::is_silent(self, suspicion)
+    }
+
+    fn handle_witness(&self, suspicion: &Suspicion) -> bool {
+        Self::handle_witness(self, suspicion)
     }
 }
 

@@ -95,9 +95,22 @@ fn the_limits_named_are_those_of_the_wire() {
 }
 
 #[test]
+fn the_numbers_of_the_second_witness_are_the_defaults() {
+    let probes = config::Config::default().probes;
+    for claim in [
+        format!("each of `timeout_ms` ({} s)", probes.timeout_ms / 1_000),
+        format!("among the {} that are asked at once", probes.concurrency),
+        format!("the {},{:03} that wait", probes.queue / 1_000, probes.queue % 1_000),
+    ] {
+        assert!(SILENCE.replace('\n', " ").contains(&claim), "the page does not say: {claim}");
+    }
+    assert!(probes.enabled && probes.pause_ms == 500);
+}
+
+#[test]
 fn the_heartbeats_shown_are_accepted() {
-    let shown = blocks(PROTOCOL, "json heartbeat");
-    assert!(!shown.is_empty());
+    let shown: Vec<&str> = PAGES.iter().flat_map(|page| blocks(page, "json heartbeat")).collect();
+    assert!(shown.len() >= 2);
     for text in shown {
         let heartbeat: Heartbeat = serde_json::from_str(text).unwrap();
         assert_eq!(heartbeat.validate(), Ok(()), "{text}");

@@ -49,7 +49,7 @@ pub struct AgentView {
     pub silent_ms: Option<u64>,
     /// Heartbeats that are missing in the present silence.
     pub missed: u64,
-    /// Flags: paused, draining, flapping.
+    /// Flags: paused, draining, flapping; witnessed: a probe confirmed the present silence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
     /// The address that its last heartbeat was observed to come from.

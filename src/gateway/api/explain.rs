@@ -228,6 +228,9 @@ fn sentences(
             from_now(deadlines.fail_in_ms)
         ));
     }
+    if agent.flags.iter().any(|flag| flag == view::WITNESSED) {
+        text.push("A probe found it gone as well: recovery acts as soon as it has failed.".into());
+    }
     text
 }
 

@@ -1,9 +1,13 @@
 //! What is shown of an agent.
 
+use pulsegate_core::AgentInfo;
 use pulsegate_wire::view::{AgentGlance, AgentView};
 
 use crate::config::Config;
 use crate::shard::Found;
+
+/// Flag of an agent whose silence a second witness has confirmed.
+pub(super) const WITNESSED: &str = "witnessed";
 
 /// An agent as listings show it; runs under the shard's lock.
 pub(super) fn agent(config: &Config, found: &Found<'_>) -> AgentView {
@@ -27,13 +31,19 @@ pub(super) fn agent(config: &Config, found: &Found<'_>) -> AgentView {
         in_force_ms: info.in_force_ms.into(),
         silent_ms: info.last_receipt.map(|receipt| found.now.since(receipt)),
         missed: info.missed.into(),
-        flags: info.paused.then(|| "paused".to_owned()).into_iter().collect(),
+        flags: flags(info),
         peer: found.explained.map(|explained| explained.peer),
         clock_skew_ms: found.explained.and_then(|explained| explained.clock_skew_ms()),
         recovery: info.recovery.map(|(executor, open)| {
             if open { format!("{executor} is running") } else { format!("{executor} was tried") }
         }),
     }
+}
+
+/// The flags that are set, in words.
+fn flags(info: &AgentInfo<'_>) -> Vec<String> {
+    let all = [(info.paused, "paused"), (info.witnessed, WITNESSED)];
+    all.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| (*word).to_owned()).collect()
 }
 
 /// An agent at a glance.

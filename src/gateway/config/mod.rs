@@ -31,7 +31,7 @@ pub use credentials::{Credentials, Digest, Tenants};
 pub use executors::{ExecOptions, Executor, ExecutorKind, ExecutorOptions, Program};
 pub use options::{
     Cadence, ClassOptions, Detection, Directives, Limits, Log, LogFormat, LogLevel, PolicyLimits,
-    Recovery, Server, Tls,
+    Probes, Recovery, Server, Tls,
 };
 pub use overrides::Overrides;
 pub use policies::{PolicySource, Reference};
@@ -73,6 +73,8 @@ pub struct Config {
     pub recovery: Recovery,
     /// What recovery may do, in the order of the file.
     pub executors: Vec<Executor>,
+    /// How silent agents are asked for a sign of life.
+    pub probes: Probes,
     /// The log.
     pub log: Log,
 }
@@ -210,6 +212,7 @@ impl Config {
         section("policy_limits", config.policy_limits.reload(&new.policy_limits));
         section("directives", config.directives.reload(&new.directives));
         section("recovery", config.recovery.reload(&new.recovery));
+        section("probes", config.probes.reload(&new.probes));
         section("log", config.log.reload(&new.log));
         if config.tls != new.tls {
             kept.push("tls".to_owned());

@@ -214,6 +214,30 @@ section! {
 }
 
 section! {
+    /// The second witness: probes of silent agents.
+    Probes {
+        /// Asks an agent that is silent, and that registered a probe, for a sign of life at the
+        /// address that it beat from. Switch it off where that is the address of a proxy or NAT.
+        enabled: bool = true => Bounds::text("true or false"), live,
+            "a critical agent that is gone is acted upon forty seconds sooner";
+        /// Time for one try; two must fail. Larger: a slow network is no false witness. Smaller:
+        /// more can be asked before they fail.
+        timeout_ms: u32 = 2_000 => Bounds::ms(100, 60_000), live,
+            "the kernel repeats a lost packet after a second, so each try has two";
+        /// Pause between the two tries.
+        pause_ms: u32 = 500 => Bounds::ms(0, 60_000), live,
+            "half a second: what lost the first try may be over";
+        /// Agents that are asked at once.
+        concurrency: u32 = 64 => Bounds::count("agents", 1, 4_096), restart,
+            "fourteen a second where nobody answers; a socket each";
+        /// Agents that wait to be asked, of those whose class is acted upon later without a
+        /// witness; one beyond is not asked, and acted upon later.
+        queue: u32 = 1_024 => Bounds::count("agents", 1, 1_000_000), restart,
+            "what waits longer would be acted upon anyway";
+    }
+}
+
+section! {
     /// The log, on standard error.
     Log {
         /// Form of the lines.

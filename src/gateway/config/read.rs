@@ -8,7 +8,8 @@ use toml::de::DeTable;
 use super::credentials::{Credentials, Digest, Tenants};
 use super::executors::Executor;
 use super::options::{
-    Cadence, ClassOptions, Detection, Directives, Limits, Log, PolicyLimits, Recovery, Server, Tls,
+    Cadence, ClassOptions, Detection, Directives, Limits, Log, PolicyLimits, Probes, Recovery,
+    Server, Tls,
 };
 use super::overrides::Overrides;
 use super::problem::Error;
@@ -79,6 +80,7 @@ fn read(root: &mut Table<'_, '_>, directory: &Path) -> Config {
         directives: root.section("directives", Directives::default()),
         recovery,
         executors,
+        probes: root.section("probes", Probes::default()),
         log: root.section("log", Log::default()),
         classes,
     };

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::executors::{ExecOptions, ExecutorOptions};
 use super::options::{
-    Cadence, ClassOptions, Detection, Directives, Limits, Log, PolicyLimits, Recovery, Server, Tls,
+    Cadence, ClassOptions, Detection, Directives, Limits, Log, PolicyLimits, Probes, Recovery,
+    Server, Tls,
 };
 use super::overrides::variable;
 use super::section::Section;
@@ -79,6 +80,7 @@ pub fn template() -> String {
     section(&mut out, "directives", "What every directive carries.", &Directives::default());
     let recovery = Recovery::default();
     section(&mut out, "recovery", "When recovery begins and ends, and how much runs.", &recovery);
+    section(&mut out, "probes", "The second witness: probes of silent agents.", &Probes::default());
     section(&mut out, "log", "The log, on standard error.", &Log::default());
     classes(&mut out);
     out.push_str(LISTS);

@@ -5,7 +5,7 @@
 //! thread's own store; lock, decide. **No lock is held across Wasm or I/O**, and no two shards
 //! are ever locked at once. Effects are delivered after unlocking.
 //!
-//! This room may touch `policy`, `core`, `wire`, `clock` and `telemetry`.
+//! This room may touch `policy`, `core`, `wire`, `clock`, `config` and `telemetry`.
 
 mod batch;
 mod cold;
@@ -17,6 +17,7 @@ mod operate;
 pub(crate) mod protobuf;
 mod reply;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -24,7 +25,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use pulsegate_core::{
     Action, AgentKey, Decision, Effects, Event, EventKind, Machine, Millis, PartitionHasher,
-    Refusal, Slot, Stamp, TenantId,
+    Refusal, Slot, Stamp, Suspicion, TenantId,
 };
 use pulsegate_policy::{Assignment, PolicySet};
 use tokio::sync::broadcast;
@@ -51,6 +52,10 @@ const EVENT_BUFFER: usize = 8_192;
 /// Starts an action; the outcome comes back through [`Shards::handle_outcome`].
 pub type StartAction = Box<dyn Fn(Action) + Send + Sync>;
 
+/// Asks a silent agent for a sign of life at the address that it was observed at; a witness that
+/// it is gone comes back through [`Shards::handle_witness`].
+pub type AskWitness = Box<dyn Fn(Suspicion, IpAddr) + Send + Sync>;
+
 /// All agents of a gateway.
 pub struct Shards {
     shards: Box<[Mutex<Shard>]>,
@@ -61,6 +66,7 @@ pub struct Shards {
     telemetry: Telemetry,
     events: broadcast::Sender<Arc<Event>>,
     start_action: StartAction,
+    ask_witness: AskWitness,
     /// Agents known, over all shards.
     known: AtomicU32,
     /// Load of the fleet, 0 to 1, as the bits of an `f64`.
@@ -79,6 +85,8 @@ pub struct Parts {
     pub telemetry: Telemetry,
     /// What starts an action of recovery.
     pub start_action: StartAction,
+    /// What asks a silent agent for a sign of life.
+    pub ask_witness: AskWitness,
 }
 
 /// The agents of some partitions, and what the shell keeps beside them.
@@ -109,6 +117,7 @@ impl Shards {
             telemetry: parts.telemetry,
             events: broadcast::channel(EVENT_BUFFER).0,
             start_action: parts.start_action,
+            ask_witness: parts.ask_witness,
             known: AtomicU32::new(0),
             load: AtomicU64::new(0),
         }
@@ -225,6 +234,12 @@ impl Shards {
         for action in effects.actions.drain(..) {
             (self.start_action)(action);
         }
+        for suspicion in effects.suspicions.drain(..) {
+            let address = self.lock(index).address(&suspicion);
+            if let Some(address) = address {
+                (self.ask_witness)(suspicion, address);
+            }
+        }
     }
 
     /// Gets a plan for every incident. A plan opens no further incident, so one pass is enough;
@@ -292,6 +307,14 @@ impl Shard {
         let cold = self.cold.get(slot.0 as usize);
         let explained = cold.and_then(|cold| cold.last.as_deref());
         Some(Found { now, info, explained })
+    }
+
+    /// Where a silent agent was observed at last; `None` when it is not silent any more, or was
+    /// never decided upon.
+    fn address(&self, suspicion: &Suspicion) -> Option<IpAddr> {
+        let cold = self.cold.get(suspicion.stamp.slot.0 as usize)?;
+        let is_silent = self.machine.is_silent(suspicion);
+        cold.last.as_deref().filter(|_| is_silent).map(|last| last.peer)
     }
 
     /// Cold data of a slot, made where there is none yet.

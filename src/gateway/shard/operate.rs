@@ -1,10 +1,11 @@
-//! What operators, listings and recovery ask of the shards.
+//! What operators, listings, recovery and the second witness ask of the shards.
 
 use std::fmt;
 use std::str::FromStr;
 
 use pulsegate_core::{
-    Action, ActionOutcome, AgentInfo, Census, Effects, Machine, Millis, Refusal, Slot, TenantId,
+    Action, ActionOutcome, AgentInfo, Census, Effects, Machine, Millis, Refusal, Slot, Suspicion,
+    TenantId,
 };
 use pulsegate_wire::{Command, Registration};
 
@@ -172,6 +173,23 @@ impl Shards {
         self.act(self.index(&key), |machine, effects| {
             machine.handle_outcome(now, action.stamp, action.id, outcome, effects);
         });
+    }
+
+    /// Whether the silence that a suspicion is about still goes on.
+    #[must_use]
+    pub fn is_silent(&self, suspicion: &Suspicion) -> bool {
+        let key = self.key(suspicion.tenant, &suspicion.agent_id);
+        self.lock(self.index(&key)).machine.is_silent(suspicion)
+    }
+
+    /// Takes the word of a second witness that a silent agent is gone; says whether it came in
+    /// time. One that came too late changes nothing.
+    pub fn handle_witness(&self, suspicion: &Suspicion) -> bool {
+        let now = self.clock.now();
+        let key = self.key(suspicion.tenant, &suspicion.agent_id);
+        self.act(self.index(&key), |machine, effects| {
+            machine.handle_witness(now, suspicion, effects)
+        })
     }
 
     fn on_agent(

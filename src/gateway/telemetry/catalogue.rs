@@ -246,6 +246,9 @@ catalogue! {
         "Time from a heartbeat being due to its agent being suspect or failed.";
     DetectionLag = "pulsegate_detection_lag_seconds", Kind::Histogram(LAGS), [SILENT],
         "Time from a deadline passing to it being handled.";
+    Probes = "pulsegate_probes_total", Kind::Counter,
+        [Label::Words("outcome", super::ProbeOutcome::WORDS)],
+        "Probes of silent agents by what they found; skipped ones could not tell.";
     Incidents = "pulsegate_incidents_opened_total", Kind::Counter,
         [Label::Words("kind", &["silence", "health"])],
         "Incidents opened.";

@@ -1,14 +1,15 @@
 //! One function for each happening: what is counted and what is logged stand side by side.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use pulsegate_core::{Action, ActionOutcome, Event, EventKind, IncidentKind, Millis};
+use pulsegate_core::{Action, ActionOutcome, Event, EventKind, IncidentKind, Millis, Suspicion};
 use pulsegate_policy::{LogLevel, LogLine};
 use pulsegate_wire::{AckOutcome, Health, State};
 use tracing::{debug, error, info, warn};
 
 use super::catalogue::Id;
-use super::{ACTION_OUTCOMES, TRANSITIONS, Telemetry};
+use super::{ACTION_OUTCOMES, ProbeOutcome, TRANSITIONS, Telemetry};
 
 /// What is known of a silence when it is noticed.
 struct Silence {
@@ -155,6 +156,24 @@ impl Telemetry {
                 "the program of a recovery action did not succeed"
             );
         }
+    }
+
+    /// A silent agent was asked for a sign of life, or could not be; `why` there was none.
+    pub fn probed(&self, suspicion: &Suspicion, address: IpAddr, outcome: ProbeOutcome, why: &str) {
+        self.inner.cells.add(Id::Probes, outcome as usize, 1);
+        let agent_id = suspicion.agent_id.as_str();
+        let port = suspicion.probe.port;
+        self.inner.names.of(suspicion.class, suspicion.tenant, |class, tenant| match outcome {
+            ProbeOutcome::Alive => {
+                info!(agent_id, tenant, class, %address, port, "a silent agent answers its probe");
+            }
+            ProbeOutcome::Gone => {
+                info!(agent_id, tenant, class, %address, port, why, "a probe confirms a silence");
+            }
+            ProbeOutcome::Skipped => {
+                debug!(agent_id, tenant, class, %address, port, why, "a probe cannot tell");
+            }
+        });
     }
 
     /// The configuration was read again; `kept` names options that need a restart.

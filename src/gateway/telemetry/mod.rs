@@ -103,6 +103,18 @@ label! {
     }
 }
 
+label! {
+    /// What a probe of a silent agent found.
+    ProbeOutcome {
+        /// A sign of life.
+        Alive = "alive",
+        /// None, in two tries: the silence is confirmed.
+        Gone = "gone",
+        /// Nothing that could be used: no place, no core time, a return, or a fault of our own.
+        Skipped = "skipped",
+    }
+}
+
 /// Words of [`Fault`], in its order.
 const FAULTS: &[&str] = &{
     let mut words = [""; Fault::ALL.len()];

@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["clock", "config"]),
     ("watch", &["clock", "config", "telemetry"]),
     ("recovery", &["clock", "config", "telemetry", "watch"]),
+    ("witness", &["clock", "config", "telemetry"]),
     ("shard", &["clock", "config", "telemetry", "watch", "recovery"]),
     ("admission", &["clock", "config", "telemetry", "shard"]),
     ("dashboard", &["clock", "config", "telemetry"]),
