@@ -4,8 +4,8 @@
 //! nobody fails for silence that we could not have heard:
 //! - the whole process did not run for more than [`STALL_MS`]: whoever reads the clock first
 //!   afterwards finds the last stamp too old and takes the gap out;
-//! - somebody holds the clock ([`Clock::hold`]): a transport runtime that does not turn, or
-//!   admission that refuses heartbeats before they can be identified.
+//! - somebody holds the clock ([`Clock::hold`]): a transport runtime that does not turn,
+//!   admission that refuses heartbeats before they can be identified, or a shutdown under way.
 //!
 //! One offset moves every deadline at once; nothing is relinked. This room may touch `core`.
 
@@ -37,6 +37,8 @@ pub enum Hold {
     Worker = 1,
     /// Heartbeats are refused before they can be identified.
     Shedding = 2,
+    /// The gateway ends, and nobody can connect any more.
+    Draining = 4,
 }
 
 /// Both times, read at once.

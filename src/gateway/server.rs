@@ -230,6 +230,8 @@ impl Gateway {
     /// `grace`, and ends. Agents are not failed by this: nobody is told that they are silent.
     pub async fn shutdown(mut self, grace: Duration) {
         self.ready.store(false, Relaxed);
+        // From here on agents cannot connect: their silence is ours.
+        self.shared.clock.hold(Hold::Draining);
         self.phase.send_replace(Phase::Draining);
         let workers = async {
             for worker in self.workers.iter() {

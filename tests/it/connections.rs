@@ -7,7 +7,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use pulsegate_core::EventKind;
 use pulsegate_gateway::config::Config;
+use pulsegate_gateway::server::Gateway;
 use serde_json::{Value, json};
 
 use crate::support::{Client, config, start};
@@ -327,13 +329,7 @@ fn a_shutdown_answers_what_is_in_flight_and_closes_the_rest() {
     let address = gateway.addresses().agents;
     let mut idle = Client::to(&gateway);
     assert_eq!(idle.beat(BEAT).status, 200);
-    let mut busy = Client::to(&gateway);
-    busy.send(b"POST /v1/heartbeats HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n");
-    busy.send(b"content-length: 16\r\n\r\n");
-    // The interim answer says that the request is being served.
-    let mut interim = [0; 25];
-    std::io::Read::read_exact(&mut busy.stream, &mut interim).unwrap();
-    assert!(interim.starts_with(b"HTTP/1.1 100"));
+    let mut busy = begin(&gateway);
     let ended = std::thread::spawn(move || {
         runtime().block_on(gateway.shutdown(Duration::from_secs(20)));
     });
@@ -344,6 +340,47 @@ fn a_shutdown_answers_what_is_in_flight_and_closes_the_rest() {
     assert!(busy.is_closed());
     ended.join().unwrap();
     assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+/// A request whose body is awaited: it holds up a shutdown.
+fn begin(gateway: &Gateway) -> Client {
+    let mut busy = Client::to(gateway);
+    busy.send(b"POST /v1/heartbeats HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n");
+    busy.send(b"content-length: 16\r\n\r\n");
+    // The interim answer says that the request is being served.
+    let mut interim = [0; 25];
+    std::io::Read::read_exact(&mut busy.stream, &mut interim).unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100"));
+    busy
+}
+
+#[test]
+fn nobody_is_suspect_because_the_gateway_drains() {
+    let gateway = start(
+        "[classes.quick]\ninterval_ms = 1000\ndetect_within_ms = 3000\nsuspect_grace_ms = 500\n\
+         fail_grace_ms = 600\nact_grace_ms = 600\n",
+    );
+    let mut events = gateway.subscribe();
+    let mut busy = begin(&gateway);
+    let mut agent = Client::to(&gateway);
+    assert_eq!(agent.beat(r#"{"agent_id":"quick","class":"quick"}"#).status, 200);
+    let ended = std::thread::spawn(move || {
+        runtime().block_on(gateway.shutdown(Duration::from_secs(20)));
+    });
+    assert!(agent.is_closed());
+    // More than twice what it takes an agent of this class to fail, with nowhere to beat to.
+    busy.stream.set_read_timeout(Some(Duration::from_millis(3_500))).unwrap();
+    std::io::Read::read(&mut busy.stream, &mut [0]).unwrap_err();
+    assert!(!ended.is_finished());
+    busy.send(BEAT.as_bytes());
+    busy.stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(busy.answer().status, 200);
+    ended.join().unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    let silent =
+        |event: &EventKind| matches!(event, EventKind::Suspected { .. } | EventKind::Failed { .. });
+    assert!(told.iter().any(|event| event.agent_id == "quick"), "{told:?}");
+    assert!(!told.iter().any(|event| silent(&event.kind)), "{told:?}");
 }
 
 #[test]
