@@ -16,3 +16,4 @@ mod misbehaving;
 mod process;
 mod recovery;
 mod support;
+mod witness;
