@@ -15,5 +15,6 @@ mod metrics;
 mod misbehaving;
 mod process;
 mod recovery;
+mod rude;
 mod support;
 mod witness;

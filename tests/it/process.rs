@@ -12,12 +12,17 @@ pub(crate) fn pulsegate(args: &[&str]) -> Output {
     command(args).output().expect("the command runs")
 }
 
-/// The command, without settings from the environment of whoever runs the tests.
+/// The command, started directly.
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
-    let ours = std::env::vars_os()
+    ours(env!("CARGO_BIN_EXE_pulsegate"), args)
+}
+
+/// A program, without settings from the environment of whoever runs the tests.
+fn ours(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    let settings = std::env::vars_os()
         .filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("PULSEGATE_")));
-    for (name, _) in ours {
+    for (name, _) in settings {
         command.env_remove(name);
     }
     command.args(args);
@@ -45,8 +50,18 @@ impl Serving {
     }
 
     pub(crate) fn start_with(flags: &[&str]) -> Self {
-        let mut child = command(&["serve"])
-            .args(flags)
+        Self::spawn(command(&[&["serve"], flags].concat()))
+    }
+
+    /// Starts one that may have so many file descriptors open.
+    pub(crate) fn start_within(descriptors: u32, flags: &[&str]) -> Self {
+        let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        let program = env!("CARGO_BIN_EXE_pulsegate");
+        Self::spawn(ours("/bin/sh", &[&["-c", &limited, program, "serve"], flags].concat()))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
