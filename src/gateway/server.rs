@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
 use pulsegate_policy::{Engine, PolicySet};
 use pulsegate_wire::Command;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{broadcast, watch};
 use tokio_rustls::TlsAcceptor;
 
@@ -28,8 +28,8 @@ use crate::witness::{self, Witness};
 /// Shards a worker: with four, two threads seldom want the same one. Source: DESIGN §2.
 const SHARDS_A_WORKER: usize = 4;
 
-/// Threads of the control runtime: the operator's routes, the timer, recovery and probes. One listing may
-/// take long; the timer must not wait for it. Source: chosen.
+/// Threads of the control runtime: the operator's routes, the timer, recovery and probes. One
+/// listing may take long; the timer must not wait for it. Source: chosen.
 const CONTROL_THREADS: usize = 2;
 
 /// A gateway that runs.
@@ -107,25 +107,8 @@ impl Gateway {
         let clock = Arc::new(Clock::default());
         let telemetry = Telemetry::new(&config);
         telemetry.set_policies(policies.names());
-        let recovery = Recovery::new(config.clone(), telemetry.clone(), control.handle().clone());
-        let runtime = control.handle().clone();
-        let witness = Witness::new(config.clone(), clock.clone(), telemetry.clone(), runtime);
-        let (starter, asker) = (recovery.clone(), witness.clone());
-        let parts = Parts {
-            config: config.clone(),
-            policies: Arc::new(policies),
-            clock: clock.clone(),
-            telemetry: telemetry.clone(),
-            start_action: Box::new(move |action| starter.start(action)),
-            ask_witness: Box::new(move |suspicion, address| asker.ask(suspicion, address)),
-        };
-        let shards = Arc::new(Shards::new(count * SHARDS_A_WORKER, hash_key(), parts));
-        let fleet: Weak<dyn Fleet> = Arc::downgrade(&(shards.clone() as Arc<dyn Fleet>));
-        recovery.connect(fleet);
-        let fleet: Weak<dyn witness::Fleet> =
-            Arc::downgrade(&(shards.clone() as Arc<dyn witness::Fleet>));
-        witness.connect(fleet);
-
+        let tools = Tools { config: &config, clock: &clock, telemetry: &telemetry };
+        let (shards, recovery, witness) = tools.assemble(count, policies, control.handle());
         let current = Arc::new(ArcSwap::new(config.clone()));
         let ready = Arc::new(AtomicBool::new(false));
         let router = api::router(api::State {
@@ -293,6 +276,46 @@ impl witness::Fleet for Shards {
 
     fn handle_witness(&self, suspicion: &Suspicion) -> bool {
         Self::handle_witness(self, suspicion)
+    }
+}
+
+/// What all rooms share.
+struct Tools<'a> {
+    config: &'a Arc<Config>,
+    clock: &'a Arc<Clock>,
+    telemetry: &'a Telemetry,
+}
+
+impl Tools<'_> {
+    /// The agents, and what is done about them: effects go out to recovery and to the witness,
+    /// and what they find comes back.
+    fn assemble(
+        &self,
+        workers: usize,
+        policies: PolicySet,
+        runtime: &Handle,
+    ) -> (Arc<Shards>, Recovery, Witness) {
+        let (config, clock) = (self.config.clone(), self.clock.clone());
+        let telemetry = self.telemetry.clone();
+        let recovery = Recovery::new(config.clone(), telemetry.clone(), runtime.clone());
+        let witness =
+            Witness::new(config.clone(), clock.clone(), telemetry.clone(), runtime.clone());
+        let (starter, asker) = (recovery.clone(), witness.clone());
+        let parts = Parts {
+            config,
+            policies: Arc::new(policies),
+            clock,
+            telemetry,
+            start_action: Box::new(move |action| starter.start(action)),
+            ask_witness: Box::new(move |suspicion, address| asker.ask(suspicion, address)),
+        };
+        let shards = Arc::new(Shards::new(workers * SHARDS_A_WORKER, hash_key(), parts));
+        let fleet: Weak<dyn Fleet> = Arc::downgrade(&(shards.clone() as Arc<dyn Fleet>));
+        recovery.connect(fleet);
+        let fleet: Weak<dyn witness::Fleet> =
+            Arc::downgrade(&(shards.clone() as Arc<dyn witness::Fleet>));
+        witness.connect(fleet);
+        (shards, recovery, witness)
     }
 }
 

@@ -54,6 +54,29 @@ fn every_heartbeat_is_answered_whatever_a_policy_does() {
 }
 
 #[test]
+fn a_policy_that_keeps_failing_is_left_alone_and_nobody_misses_a_directive() {
+    let (name, component) =
+        fixtures::ALL.iter().find(|(name, _)| *name == "traps").expect("it is there");
+    let gateway = Gateway::start(Arc::new(config(&paced_by(name, component)))).expect("a gateway");
+    let mut client = Client::to(&gateway);
+    // The default: ten faults within a minute open the breaker.
+    for agent in 0..15 {
+        let directive = beat(&mut client, agent, 1, 1);
+        assert_eq!(directive["explain"]["policy"], "builtin", "{directive}");
+    }
+    let metrics = String::from_utf8(client.get("/metrics").body).expect("text");
+    let faults = |fault: &str| {
+        let labels = format!("policy=\"{name}\",fault=\"{fault}\"");
+        let sample = format!("pulsegate_policy_faults_total{{{labels}}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&sample)).map(str::to_owned)
+    };
+    assert_eq!(
+        (faults("trap").as_deref(), faults("breaker_open").as_deref()),
+        (Some("10"), Some("5"))
+    );
+}
+
+#[test]
 fn a_policy_that_cannot_be_admitted_is_refused_with_its_name() {
     for (name, component) in fixtures::ALL.iter().filter(|(n, _)| NEVER_ADMITTED.contains(n)) {
         let error = Gateway::start(Arc::new(config(&paced_by(name, component))))

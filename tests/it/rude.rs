@@ -179,3 +179,59 @@ fn without_descriptors_left_the_gateway_answers_who_is_in_and_accepts_again_late
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.exit_code(), Some(0));
 }
+
+#[test]
+fn a_wrong_file_at_a_hang_up_changes_nothing_and_is_counted() {
+    let file = Scratch::new("[directives]\nretry_ms = [700]\n");
+    let gateway = Serving::start_with(&["--listen", ANY, "--config", &file.0]);
+    let mut client = Client::connect(address(&gateway));
+    let reloads = |client: &mut Client, result: &str| {
+        let label = format!("result=\"{result}\"");
+        metric(&scrape(client), "pulsegate_config_reloads_total", &[&label])
+    };
+    let retry = |client: &mut Client| client.beat(r#"{"agent_id":"a"}"#).json()["retry"].clone();
+    // One option is fine and would change live; the other is not, and the file counts as a whole.
+    std::fs::write(&file.0, "[directives]\nretry_ms = [900]\n[cadence]\nmin_ms = 0\n").unwrap();
+    gateway.signal(Signal::HUP);
+    eventually("it is refused", || (reloads(&mut client, "refused") == 1.0).then_some(()));
+    assert_eq!(retry(&mut client), serde_json::json!([700]));
+
+    std::fs::write(&file.0, "[directives]\nretry_ms = [900]\n").unwrap();
+    gateway.signal(Signal::HUP);
+    eventually("it is applied", || (reloads(&mut client, "applied") == 1.0).then_some(()));
+    assert_eq!(retry(&mut client), serde_json::json!([900]));
+    assert_eq!(reloads(&mut client, "refused"), 1.0);
+}
+
+#[test]
+fn a_termination_waits_for_what_is_in_flight_no_longer_than_it_is_told() {
+    let patient = ["--listen", ANY, "--set", "limits.body_timeout_ms=600000"];
+    let gateway =
+        Serving::start_with(&[&patient[..], &["--set", "limits.shutdown_ms=300"]].concat());
+    let mut busy = Client::connect(address(&gateway));
+    busy.send(b"POST /v1/heartbeats HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n");
+    busy.send(b"content-length: 16\r\n\r\n");
+    // The interim answer says that the request is being served.
+    std::io::Read::read_exact(&mut busy.stream, &mut [0; 25]).expect("an answer");
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.exit_code(), Some(0), "within the patience of a test, not ten minutes");
+    assert!(busy.is_closed());
+}
+
+/// A file of one test; removed when dropped.
+struct Scratch(String);
+
+impl Scratch {
+    fn new(text: &str) -> Self {
+        let name = format!("pulsegate-rude-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("the file is written");
+        Self(path.to_str().expect("a text").to_owned())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_file(&self.0);
+    }
+}
