@@ -13,7 +13,7 @@
 //! - What finds no place is not asked; recovery then only acts later. Questions that decide
 //!   nothing never wait for a place, so that they take none from those that do.
 //! - A probe goes to the observed address and nowhere else, whatever an agent registers; it
-//!   follows no redirect, and an agent can bring about two of them in one silence.
+//!   follows no redirect, and an agent can bring about two of them, two tries each, in one silence.
 //!
 //! This room may touch `core`, `clock`, `config` and `telemetry`. It does not know the shards.
 
@@ -160,9 +160,13 @@ impl Inner {
     async fn question(&self, suspicion: &Suspicion, address: IpAddr) -> Found {
         let mut found = Found::Unsure("it was not asked".to_owned());
         for attempt in 0..TRIES {
-            let config = self.config.load_full();
             if attempt > 0 {
-                tokio::time::sleep(Duration::from_millis(config.probes.pause_ms.into())).await;
+                let pause_ms = self.config.load().probes.pause_ms;
+                tokio::time::sleep(Duration::from_millis(pause_ms.into())).await;
+            }
+            let config = self.config.load_full();
+            if !config.probes.enabled {
+                return Found::Unsure("probes were switched off".to_owned());
             }
             if self.clock.is_held() {
                 return Found::Unsure("core time stands still".to_owned());

@@ -272,3 +272,15 @@ async fn who_is_switched_off_asks_nobody() {
     world.counted([1, 0, 0]).await;
     assert!(world.is_quiet());
 }
+
+#[tokio::test]
+async fn switching_off_reaches_those_who_wait_and_the_next_try() {
+    let world = World::new("timeout_ms = 60000\nconcurrency = 1\nqueue = 1\n").await;
+    world.ask("asked");
+    let first = world.accept().await;
+    world.ask("waiting");
+    world.witness.reconfigure(config("enabled = false\n"));
+    drop(first);
+    world.counted([0, 0, 2]).await;
+    assert!(world.witnessed().is_empty() && world.is_quiet());
+}
