@@ -3,16 +3,23 @@
 //! One million agents with ids of 24 bytes beat in random order; each heartbeat is found by name
 //! (hash included), handled, judged by the built-in policy and decided, and the wheel turns a tick
 //! every 10 ms of virtual time. Among a million agents a lookup waits for memory: one by one the
-//! waits add up, in bursts (`Machine::find_all`) they overlap. Without `--bench` (under `cargo test
-//! --benches`) everything runs tiny and only once, so that it never rots.
+//! waits add up, in bursts (`Machine::find_all`) they overlap. Then the same with the reference
+//! policy `steady` in Wasm for both questions: flat calls one by one, rows in bursts. Without
+//! `--bench` (under `cargo test --benches`) everything runs tiny and only once, so that it never
+//! rots.
 #![allow(clippy::print_stdout, reason = "a bench prints a table")]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;
 
 use pulsegate_core::wheel::Wheel;
 use pulsegate_core::{
-    Beat, Config, Effects, Handled, Machine, Millis, PartitionHasher, TenantId, builtin,
+    Beat, Config, Effects, Handled, Machine, Millis, PartitionHasher, TenantId, Ticket, Verdict,
+    builtin,
+};
+use pulsegate_policy::{
+    Engine, Evaluation, Item, Limits, Memory, PolicySet, Route, Source, Worker, reference,
 };
 
 /// Virtual time in which every agent beats once: just below the default interval.
@@ -23,6 +30,60 @@ struct World {
     config: Config,
     hasher: PartitionHasher,
     effects: Effects,
+    judge: Judge,
+}
+
+/// Who gives verdicts.
+enum Judge {
+    Builtin,
+    Wasm(Box<Wasm>),
+}
+
+/// `steady` with everything that calling it takes.
+struct Wasm {
+    set: PolicySet,
+    worker: Worker,
+    memories: Vec<Memory>,
+    answers: Vec<Evaluation>,
+}
+
+impl Wasm {
+    fn steady(config: &Config) -> Self {
+        let name = "steady";
+        let (_, bytes) =
+            reference::ALL.iter().find(|(known, _)| *known == name).expect("it is embedded");
+        let source =
+            Source { name: name.into(), bytes: bytes.to_vec(), settings: serde_json::Value::Null };
+        let asked = || Some(name.to_owned());
+        let route = Route { health: asked(), cadence: asked(), ..Route::default() };
+        let engine = Engine::new(Limits::default()).expect("an engine");
+        let set = PolicySet::load(&engine, &config.classes, vec![source], vec![route], &[])
+            .expect("a set");
+        Self { set, worker: Worker::new(), memories: Vec::new(), answers: Vec::new() }
+    }
+
+    fn judge(&mut self, tickets: &[Ticket], verdicts: &mut Vec<Verdict>) {
+        let Self { set, worker, memories, answers } = self;
+        let (labels, none) = (BTreeMap::new(), BTreeMap::new());
+        memories.resize(tickets.len(), Memory::default());
+        let assignment = |ticket: &Ticket| set.assign(TenantId(0), ticket.class, &labels);
+        if let ([ticket], [memory]) = (tickets, &mut memories[..]) {
+            let seen = &ticket.observation;
+            let (assignment, class) = (assignment(ticket), ticket.class);
+            verdicts.push(worker.evaluate(set, assignment, class, seen, &none, memory).verdict);
+            return;
+        }
+        let item = |(ticket, memory): (&Ticket, _)| Item {
+            assignment: assignment(ticket),
+            class: ticket.class,
+            observation: ticket.observation,
+            custom: &none,
+            memory,
+        };
+        let mut items: Vec<_> = tickets.iter().zip(memories).map(item).collect();
+        worker.evaluate_batch(set, &mut items, answers);
+        verdicts.extend(answers.iter().map(|answer| answer.verdict));
+    }
 }
 
 struct Scale {
@@ -75,7 +136,8 @@ fn heartbeats(scale: &Scale) {
     let before = resident_bytes();
     let config = Config { max_agents: scale.agents, ..Config::default() };
     let machine = Machine::new(config.clone());
-    let mut world = World { machine, config, hasher, effects: Effects::default() };
+    let (effects, judge) = (Effects::default(), Judge::Builtin);
+    let mut world = World { machine, config, hasher, effects, judge };
 
     let started = Stopwatch::start();
     round(&mut world, &registered, 1, 1);
@@ -83,12 +145,17 @@ fn heartbeats(scale: &Scale) {
     let resident = resident_bytes().saturating_sub(before);
 
     let mut sequence = 1;
-    for burst in [1, 8, 64] {
-        for _ in 0..scale.rounds {
-            sequence += 1;
-            let started = Stopwatch::start();
-            round(&mut world, &beating, sequence, burst);
-            report(&format!("heartbeat, bursts of {burst}"), scale.agents.into(), started);
+    for who in ["built-in", "steady in Wasm"] {
+        if who != "built-in" {
+            world.judge = Judge::Wasm(Box::new(Wasm::steady(&world.config)));
+        }
+        for burst in [1, 8, 64] {
+            for _ in 0..scale.rounds {
+                sequence += 1;
+                let started = Stopwatch::start();
+                round(&mut world, &beating, sequence, burst);
+                report(&format!("{who}, bursts of {burst}"), scale.agents.into(), started);
+            }
         }
     }
     let machine = &world.machine;
@@ -97,17 +164,18 @@ fn heartbeats(scale: &Scale) {
 
     let (hot, cold) = machine.memory();
     let each = |bytes: usize| bytes as f64 / f64::from(scale.agents);
-    println!("{:<24} {:>10.1} bytes an agent", "hot memory", each(hot));
-    println!("{:<24} {:>10.1} bytes an agent", "cold memory", each(cold));
-    println!("{:<24} {:>10.1} bytes an agent", "resident, measured", each(resident));
+    println!("{:<28} {:>8.1} bytes an agent", "hot memory", each(hot));
+    println!("{:<28} {:>8.1} bytes an agent", "cold memory", each(cold));
+    println!("{:<28} {:>8.1} bytes an agent", "resident, measured", each(resident));
 }
 
 /// Every agent beats once, spread over [`ROUND_MS`], in bursts: of one, as single requests come,
 /// or of many, as batches and pipelined connections deliver them.
 fn round(world: &mut World, names: &[[u8; 24]], sequence: u64, burst: usize) {
     let start = sequence * ROUND_MS;
-    let World { machine, config, hasher, effects } = world;
+    let World { machine, config, hasher, effects, judge } = world;
     let (mut keys, mut slots) = (Vec::with_capacity(burst), Vec::with_capacity(burst));
+    let (mut tickets, mut verdicts) = (Vec::with_capacity(burst), Vec::with_capacity(burst));
     for (index, names) in names.chunks(burst).enumerate() {
         let index = (index * burst) as u64;
         let now = Millis(start + index * ROUND_MS / u64::from(config.max_agents));
@@ -126,13 +194,18 @@ fn round(world: &mut World, names: &[[u8; 24]], sequence: u64, burst: usize) {
         for (&key, &slot) in keys.iter().zip(&slots) {
             let beat = beat(index, sequence);
             match machine.handle_heartbeat(now, key, slot, &beat, effects) {
-                Ok(Handled::Observe(ticket)) => {
-                    let class = &config.classes[ticket.class];
-                    let verdict = builtin::decide(&ticket.observation, class);
-                    black_box(machine.decide(now, &ticket, &verdict, effects));
-                }
+                Ok(Handled::Observe(ticket)) => tickets.push(ticket),
                 other => unreachable!("a heartbeat in order was {other:?}"),
             }
+        }
+        match judge {
+            Judge::Builtin => verdicts.extend(tickets.iter().map(|ticket: &Ticket| {
+                builtin::decide(&ticket.observation, &config.classes[ticket.class])
+            })),
+            Judge::Wasm(wasm) => wasm.judge(&tickets, &mut verdicts),
+        }
+        for (ticket, verdict) in tickets.drain(..).zip(verdicts.drain(..)) {
+            black_box(machine.decide(now, &ticket, &verdict, effects));
         }
         if !effects.is_empty() {
             effects.clear();
@@ -174,7 +247,7 @@ fn wheel(scale: &Scale) {
 fn report(what: &str, count: u64, started: Stopwatch) {
     let elapsed = started.elapsed().as_secs_f64();
     let per_second = count as f64 / elapsed / 1e6;
-    println!("{what:<24} {:>8.1} ns  {per_second:>6.2} M/s", elapsed * 1e9 / count as f64);
+    println!("{what:<28} {:>8.1} ns  {per_second:>6.2} M/s", elapsed * 1e9 / count as f64);
 }
 
 /// Counts the time that this thread really ran, so that others on the same machine slow the bench

@@ -14,6 +14,7 @@ use child::{Child, Kind};
 struct Plan {
     rounds: u64,
     round: Pace,
+    /// Agents that share the connections, as behind a relay; before them four a connection beat.
     agents: u64,
     connections: usize,
     /// Heartbeats of a batch.
@@ -85,15 +86,20 @@ impl Bench {
         let bare = Child::bare(Kind::Bare, &answer)?;
         let multi = Child::bare(Kind::BareMulti, &answer)?;
         let servers = [&gateway, &bare, &multi];
-        let medians = self.closed(&servers)?;
-        let [gateway_round, bare_round, multi_round] = medians[..] else { return Ok(()) };
-        println!(
-            "gateway: {:.1} % of bare's rate, bare + {:.2} us; {:.1} % of bare-multi's rate\n",
-            100.0 * gateway_round.rate / bare_round.rate,
-            gateway_round.cpu_us - bare_round.cpu_us,
-            100.0 * gateway_round.rate / multi_round.rate
-        );
-        self.open(&servers, gateway_round.rate / 2.0)?;
+        let mut rate = 0.0;
+        for agents in [4 * self.plan.connections as u64, self.plan.agents] {
+            self.plan.agents = agents;
+            let medians = self.closed(&servers)?;
+            let [gateway_round, bare_round, multi_round] = medians[..] else { return Ok(()) };
+            println!(
+                "gateway: {:.1} % of bare's rate, bare + {:.2} us; {:.1} % of bare-multi's rate\n",
+                100.0 * gateway_round.rate / bare_round.rate,
+                gateway_round.cpu_us - bare_round.cpu_us,
+                100.0 * gateway_round.rate / multi_round.rate
+            );
+            rate = gateway_round.rate;
+        }
+        self.open(&servers, rate / 2.0)?;
         self.batches(&gateway)
     }
 
