@@ -13,6 +13,7 @@ extern crate alloc;
 mod batch;
 mod directive;
 mod enums;
+mod frame;
 mod heartbeat;
 mod id;
 pub mod limits;
@@ -27,6 +28,10 @@ pub use directive::{BeatEarly, Command, Directive, EarlyRule, Explain, LeaseGran
 pub use enums::{
     AckOutcome, CommandKind, Health, Outcome, ProbeKind, Reason, State, Status, UnknownName,
 };
+pub use frame::{
+    Answer, Answered, ClientFrame, FrameError, FromClient, FromServer, Hello, Push, ServerFrame,
+    Welcome, frame_length,
+};
 pub use heartbeat::{CommandAck, Heartbeat, Metrics, Probe, Progress, Registration};
 pub use id::{AgentId, IdError};
 pub use problem::{Code, Problem};
@@ -36,3 +41,7 @@ pub const PROTO: &str = include_str!("pulsegate.proto");
 
 /// Version of the heartbeat schema that this build speaks.
 pub const SCHEMA: u32 = 1;
+
+/// Name of the compact protocol and its version in the handshake of TLS (RFC 7301). A client
+/// offers every version that it speaks.
+pub const ALPN: &str = "pulsegate/1";

@@ -5,6 +5,12 @@
 
 /// Largest body of a single heartbeat, in bytes.
 pub const HEARTBEAT_BYTES: usize = 16 * 1024;
+/// Largest frame of the compact protocol, in bytes: the largest heartbeat, and the four bytes that
+/// say what it is.
+pub const FRAME_BYTES: usize = HEARTBEAT_BYTES + 4;
+/// Heartbeats of one stream of the compact protocol that are read before the oldest of them is
+/// answered. Larger: a relay waits less for the disk; smaller: one stream holds less memory.
+pub const STREAM_HEARTBEATS: usize = 64;
 /// Largest body of a batch, in bytes.
 pub const BATCH_BYTES: usize = 1024 * 1024;
 /// Most heartbeats in a batch.

@@ -37,6 +37,12 @@ macro_rules! codes {
                 0x5000 + match self { $(Self::$variant => $number,)+ }
             }
 
+            /// The code of this application error code of QUIC.
+            #[must_use]
+            pub fn from_quic(number: u64) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| u64::from(code.quic()) == number)
+            }
+
             /// What the code means, in a few words.
             #[must_use]
             pub const fn title(self) -> &'static str {

@@ -12,8 +12,10 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions, Value};
 
 use crate::{
-    AckOutcome, Batch, Code, Command, CommandAck, Directive, EarlyRule, Explain, Heartbeat,
-    LeaseGrant, Metrics, PROTO, Probe, Problem, Progress, Registration, Status, limits,
+    AckOutcome, Answer, Answered, Batch, ClientFrame, Code, Command, CommandAck, Directive,
+    EarlyRule, Explain, FrameError, FromClient, FromServer, Heartbeat, Hello, LeaseGrant, Metrics,
+    PROTO, Probe, Problem, Progress, Push, Registration, ServerFrame, Status, Welcome,
+    frame_length, limits,
 };
 
 /// The published .proto, read by a parser that nobody here wrote.
@@ -152,11 +154,121 @@ fn every_field_of_a_message_is_published_under_the_same_name() {
     both_forms_agree(&problem, "Problem");
 }
 
+/// One of each frame, with every field set.
+fn full_frames() -> Vec<(&'static str, Vec<u8>)> {
+    let client = |frame| ClientFrame { frame: Some(frame) }.encode_to_vec();
+    let server = |frame| ServerFrame { frame: Some(frame) }.encode_to_vec();
+    vec![
+        ("ClientFrame", client(FromClient::Hello(full_hello()))),
+        ("ClientFrame", client(FromClient::Heartbeat(full_heartbeat().into()))),
+        ("ServerFrame", server(FromServer::Welcome(Welcome { frame_bytes: 1, in_flight: 2 }))),
+        ("ServerFrame", server(FromServer::Answer(full_answer(true).into()))),
+        ("ServerFrame", server(FromServer::Answer(full_answer(false).into()))),
+        ("ServerFrame", server(FromServer::Push(full_push()))),
+    ]
+}
+
+fn full_hello() -> Hello {
+    Hello { token: "0123456789abcdef".into() }
+}
+
+fn full_answer(is_directive: bool) -> Answer {
+    let result = if is_directive {
+        Answered::Directive(full_directive())
+    } else {
+        Answered::Problem(Problem::new(Code::TooEarly, "later"))
+    };
+    Answer {
+        agent_id: "agent-1".into(),
+        incarnation: 5,
+        sequence: 7,
+        result: Some(result),
+        more: true,
+    }
+}
+
+fn full_push() -> Push {
+    Push { agent_id: "agent-1".into(), commands: full_directive().commands, beat_now: true }
+}
+
+/// Asserts that nothing in a message is unknown to the published form, however deep.
+fn all_known(message: &DynamicMessage) {
+    assert_eq!(message.unknown_fields().count(), 0, "{message:?}");
+    for (_, value) in message.fields() {
+        match value {
+            Value::Message(inner) => all_known(inner),
+            Value::List(items) => {
+                items.iter().filter_map(Value::as_message).for_each(all_known);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_frame_is_read_by_the_published_form_and_written_back_the_same() {
+    let pool = published();
+    for (name, bytes) in full_frames() {
+        let descriptor = pool.get_message_by_name(&format!("pulsegate.v1.{name}")).unwrap();
+        let dynamic = DynamicMessage::decode(descriptor, bytes.as_slice()).unwrap();
+        assert_eq!(dynamic.fields().count(), 1, "{name} holds one kind");
+        all_known(&dynamic);
+        assert_eq!(dynamic.encode_to_vec(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn a_frame_of_an_unknown_kind_is_read_as_one_without_content() {
+    // Field 15 of both, as a later version may add it.
+    let bytes = [0x7a, 0x02, 0x08, 0x01];
+    assert_eq!(ClientFrame::decode(&bytes[..]).unwrap().frame, None);
+    assert_eq!(ServerFrame::decode(&bytes[..]).unwrap().frame, None);
+}
+
+#[test]
+fn the_largest_heartbeat_fits_into_a_frame_and_one_byte_more_does_not() {
+    let with_task = |length| {
+        let progress = Some(Progress { task: "x".repeat(length), ..Progress::default() });
+        Heartbeat { progress, ..Heartbeat::default() }
+    };
+    // The lengths within take two bytes each from here to the limit.
+    let around = with_task(10_000).encoded_len() - 10_000;
+    let largest = with_task(limits::HEARTBEAT_BYTES - around);
+    assert_eq!(largest.encoded_len(), limits::HEARTBEAT_BYTES);
+    for (extra, expected) in [(0, Ok(())), (1, Err(FrameError::TooLarge))] {
+        let heartbeat = with_task(limits::HEARTBEAT_BYTES - around + extra);
+        let frame = ClientFrame { frame: Some(FromClient::Heartbeat(heartbeat.into())) };
+        let bytes = frame.encode_length_delimited_to_vec();
+        let found = frame_length(&bytes);
+        assert_eq!(found.map(|found| assert_eq!(found, Some((3, bytes.len() - 3)))), expected);
+    }
+}
+
+#[test]
+fn a_length_is_refused_as_soon_as_it_tells_too_much() {
+    assert_eq!(frame_length(&[]), Ok(None));
+    assert_eq!(frame_length(&[0x00]), Ok(Some((1, 0))));
+    assert_eq!(frame_length(&[0x80]), Ok(None), "the length has not come whole");
+    assert_eq!(frame_length(&[0x85, 0x01, 0xff]), Ok(Some((2, 133))));
+    assert_eq!(frame_length(&[0xff, 0xff, 0x01]), Err(FrameError::TooLarge));
+    // Refused before its last byte has come.
+    assert_eq!(frame_length(&[0xff, 0xff, 0xff]), Err(FrameError::TooLarge));
+    // A number in more bytes than it needs is still that number.
+    assert_eq!(frame_length(&[0x81, 0x80, 0x80, 0x00]), Ok(Some((4, 1))));
+    assert_eq!(frame_length(&[0x80; 9]), Ok(None));
+    assert_eq!(frame_length(&[0x80; 10]), Err(FrameError::Malformed));
+    assert_eq!(FrameError::TooLarge.code(), Code::TooLarge);
+    assert_eq!(FrameError::Malformed.code(), Code::Malformed);
+}
+
 #[test]
 fn every_published_field_is_in_our_messages() {
     let messages = [
         ("Heartbeat", full_heartbeat().encode_to_vec()),
         ("Directive", full_directive().encode_to_vec()),
+        ("Hello", full_hello().encode_to_vec()),
+        ("Welcome", Welcome { frame_bytes: 1, in_flight: 2 }.encode_to_vec()),
+        ("Push", full_push().encode_to_vec()),
     ];
     for (name, bytes) in messages {
         let descriptor = published().get_message_by_name(&format!("pulsegate.v1.{name}")).unwrap();
@@ -333,8 +445,11 @@ fn codes_are_distinct_on_every_transport() {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!((words.len(), numbers.len()), (Code::ALL.len(), Code::ALL.len()));
-    for code in Code::ALL {
+    assert_eq!(Code::from_quic(0), None);
+    for (place, code) in Code::ALL.iter().enumerate() {
+        assert_eq!(code.quic() as usize, 0x5001 + place, "in the order of the table");
         assert_eq!(Code::from_word(code.as_str()), Some(*code));
+        assert_eq!(Code::from_quic(code.quic().into()), Some(*code));
         assert!((400..600).contains(&code.status()), "{code:?}");
     }
 }
@@ -350,6 +465,15 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let _ = Heartbeat::decode(bytes.as_slice()).map(|heartbeat| heartbeat.validate());
+    }
+
+    #[test]
+    fn any_bytes_are_a_frame_or_refused_and_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let _ = frame_length(&bytes);
+        let _ = ClientFrame::decode(bytes.as_slice());
+        let _ = ServerFrame::decode(bytes.as_slice());
     }
 
     #[test]
