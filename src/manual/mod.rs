@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`getting_started`] | everybody: from a clone to a paced fleet |
 //! | [`protocol`] | authors of agents: heartbeat, directive, errors, field by field |
+//! | [`compact`] | authors of clients: the compact protocol over QUIC, byte by byte |
 //! | [`silence`] | operators: what the gateway concludes from silence, and when |
 //! | [`cadence`] | operators, authors of policies: what becomes of a proposed interval |
 //! | [`policies`] | authors of policies: the contract, and writing one |
@@ -18,6 +19,9 @@ pub mod getting_started {}
 
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
+
+#[doc = include_str!("compact.md")]
+pub mod compact {}
 
 #[doc = include_str!("silence.md")]
 pub mod silence {}

@@ -1,18 +1,25 @@
 //! The manual against the code.
 
+use prost::Message as _;
 use pulsegate_core::Classes;
 use pulsegate_gateway::{config, telemetry};
-use pulsegate_wire::{Code, Directive, Heartbeat, limits};
+use pulsegate_wire::{
+    ALPN, Answered, ClientFrame, Code, Directive, FromClient, FromServer, Heartbeat, PROTO,
+    ServerFrame, frame_length, limits,
+};
 
 const PROTOCOL: &str = include_str!("protocol.md");
+const COMPACT: &str = include_str!("compact.md");
 const SILENCE: &str = include_str!("silence.md");
+const POLICIES: &str = include_str!("policies.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     include_str!("getting_started.md"),
     PROTOCOL,
+    COMPACT,
     SILENCE,
     include_str!("cadence.md"),
-    include_str!("policies.md"),
+    POLICIES,
     include_str!("recovery.md"),
     OPERATING,
     include_str!("figures.md"),
@@ -67,13 +74,14 @@ fn the_table_of_metrics_is_the_catalogue() {
     assert_rows(OPERATING, &telemetry::describe().map(row).collect::<Vec<_>>());
 }
 
+fn thousands(number: usize) -> String {
+    let text = number.to_string();
+    let (head, tail) = text.split_at(text.len() - text.len().min(3));
+    if head.is_empty() { tail.to_owned() } else { format!("{head},{tail}") }
+}
+
 #[test]
 fn the_limits_named_are_those_of_the_wire() {
-    let thousands = |number: usize| {
-        let text = number.to_string();
-        let (head, tail) = text.split_at(text.len() - text.len().min(3));
-        if head.is_empty() { tail.to_owned() } else { format!("{head},{tail}") }
-    };
     for claim in [
         format!("A body has at most {} bytes", thousands(limits::HEARTBEAT_BYTES)),
         format!("at most {} heartbeats and", thousands(limits::BATCH_ITEMS)),
@@ -143,6 +151,116 @@ fn assert_same(text: &str, read: &serde_json::Value) {
 }
 
 #[test]
+fn the_limits_of_the_compact_protocol_are_those_of_the_wire() {
+    for claim in [
+        format!("at most {} bytes long", thousands(limits::FRAME_BYTES)),
+        format!("is over {} bytes", thousands(limits::FRAME_BYTES)),
+        format!("{} bytes: a heartbeat of", thousands(limits::FRAME_BYTES)),
+        format!("heartbeat of {} and", thousands(limits::HEARTBEAT_BYTES)),
+        format!("at most {} unanswered", limits::STREAM_HEARTBEATS),
+        format!("that are read | {} |", limits::STREAM_HEARTBEATS),
+        format!("`{ALPN}` over QUIC"),
+    ] {
+        assert!(COMPACT.contains(&claim), "the page does not say: {claim}");
+    }
+}
+
+#[test]
+fn the_messages_shown_are_the_published_ones_and_all_that_a_client_needs() {
+    let shown = blocks(COMPACT, "proto").join("\n\n");
+    let mut names = Vec::new();
+    for message in shown.split("\n\n") {
+        assert!(PROTO.contains(&format!("{}\n", message.trim())), "not published:\n{message}");
+        names.extend(message.split_whitespace().nth(1));
+    }
+    let relays_only = ["Registration", "Batch", "BatchAnswer", "BatchItem"];
+    let published =
+        PROTO.lines().filter(|line| line.starts_with("message ") || line.starts_with("enum "));
+    for line in published {
+        let name = line.split(' ').nth(1).unwrap();
+        assert_ne!(names.contains(&name), relays_only.contains(&name), "{name}");
+    }
+}
+
+/// The bytes of a frame that is shown line by line, and where its length ends.
+fn shown_frame(text: &str) -> (Vec<u8>, usize) {
+    let digits = text.lines().map(|line| line.split('#').next().unwrap());
+    let bytes: Vec<u8> = digits
+        .flat_map(str::split_whitespace)
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect();
+    let (begin, length) = frame_length(&bytes).unwrap().unwrap();
+    assert_eq!(begin + length, bytes.len(), "{text}");
+    (bytes, begin)
+}
+
+#[test]
+fn the_frames_shown_are_what_the_text_beside_them_says() {
+    let mut kinds = Vec::new();
+    for text in blocks(COMPACT, "text client frame") {
+        let (bytes, begin) = shown_frame(text);
+        let frame = ClientFrame::decode(&bytes[begin..]).unwrap();
+        assert_eq!(frame.encode_length_delimited_to_vec(), bytes, "{text}");
+        match frame.frame.unwrap() {
+            FromClient::Heartbeat(heartbeat) => {
+                assert_eq!(heartbeat.validate(), Ok(()));
+                assert_eq!((heartbeat.agent_id.as_str(), heartbeat.sequence), ("worker-7", 42));
+                assert_eq!(heartbeat.status().as_str(), "busy");
+                assert_eq!(
+                    (heartbeat.incarnation, heartbeat.directive_seen),
+                    (1_760_000_000_000, 41)
+                );
+                kinds.push("heartbeat");
+            }
+            FromClient::Hello(hello) => {
+                assert_eq!(hello.token, "0123456789abcdef");
+                kinds.push("hello");
+            }
+        }
+    }
+    for text in blocks(COMPACT, "text server frame") {
+        let (bytes, begin) = shown_frame(text);
+        let frame = ServerFrame::decode(&bytes[begin..]).unwrap();
+        assert_eq!(frame.encode_length_delimited_to_vec(), bytes, "{text}");
+        kinds.push(match frame.frame.unwrap() {
+            FromServer::Answer(answer) => {
+                assert_eq!((answer.agent_id.as_str(), answer.sequence), ("worker-7", 42));
+                let Some(Answered::Directive(directive)) = answer.result else { panic!("{text}") };
+                assert_eq!(directive.number, 42);
+                assert_eq!(directive.next_interval_ms, 29_713);
+                assert_eq!(directive.fail_after_ms, 91_000);
+                assert_eq!(directive.retry, [1_000, 2_000, 4_000, 8_000]);
+                "answer"
+            }
+            FromServer::Welcome(welcome) => {
+                assert_eq!(welcome.frame_bytes as usize, limits::FRAME_BYTES);
+                assert_eq!(welcome.in_flight as usize, limits::STREAM_HEARTBEATS);
+                "welcome"
+            }
+            FromServer::Push(push) => {
+                assert_eq!(push.commands[0].kind().as_str(), "checkpoint");
+                "push"
+            }
+        });
+    }
+    assert_eq!(kinds, ["heartbeat", "hello", "answer", "welcome", "push"]);
+}
+
+#[test]
+fn the_close_codes_shown_are_those_of_the_wire() {
+    let rows = COMPACT.lines().filter(|line| line.starts_with("| 0x5"));
+    let mut shown = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let number = u64::from_str_radix(cells[1].trim_start_matches("0x"), 16).unwrap();
+        let code = Code::from_quic(number).unwrap();
+        assert_eq!(cells[2], format!("`{}`", code.as_str()));
+        shown += 1;
+    }
+    assert_eq!(shown, 4);
+}
+
+#[test]
 fn the_configurations_shown_are_valid() {
     let shown: Vec<&str> = PAGES.iter().flat_map(|page| blocks(page, "toml config")).collect();
     assert!(shown.len() >= 2);
@@ -162,7 +280,7 @@ fn the_policy_shown_is_the_one_that_the_sdk_compiles() {
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
         .collect();
     let readme = include_str!("../../README.md");
-    for (name, page) in [("the manual", PAGES[4]), ("README.md", readme)] {
+    for (name, page) in [("the manual", POLICIES), ("README.md", readme)] {
         let shown = [blocks(page, "rust,ignore"), blocks(page, "rust")].concat();
         assert_eq!(shown.len(), 1, "{name} shows one policy");
         assert!(documented.contains(shown[0]), "{name} shows another policy:\n{documented}");
