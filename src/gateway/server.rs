@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
 use pulsegate_policy::{Engine, PolicySet};
 use pulsegate_wire::Command;
@@ -18,11 +19,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::admission::{Shed, Sources};
 use crate::api::{self, ListenerKind};
 use crate::clock::{Clock, Hold};
-use crate::config::Config;
+use crate::config::{Certificate, Config};
 use crate::recovery::{Fleet, Recovery};
 use crate::shard::{Parts, Quota, Shards, drive};
 use crate::telemetry::Telemetry;
-use crate::transport::{self, Bound, ConnectionLimits, Lane, Phase, Shared, Worker};
+use crate::transport::{
+    self, BindError, Bound, Certificates, ConnectionLimits, Endpoint, Lane, Phase, Shared, Worker,
+};
 use crate::witness::{self, Witness};
 
 /// Shards a worker: with four, two threads seldom want the same one. Source: DESIGN §2.
@@ -31,6 +34,14 @@ const SHARDS_A_WORKER: usize = 4;
 /// Threads of the control runtime: the operator's routes, the timer, recovery and probes. One
 /// listing may take long; the timer must not wait for it. Source: chosen.
 const CONTROL_THREADS: usize = 2;
+
+/// How often the files of the certificate are looked at. Larger: a new certificate is noticed
+/// later; smaller: more looks, of a microsecond each. Source: chosen.
+const LOOK_AT_FILES: Duration = Duration::from_secs(2);
+
+/// How long a client may remember that HTTP/3 is served, in seconds. Larger: fewer clients ask over
+/// TCP first; smaller: QUIC that is turned off is missed for a shorter time. Source: chosen.
+const ALT_SVC_SECONDS: u32 = 3_600;
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -41,6 +52,8 @@ pub struct Gateway {
     witness: Witness,
     telemetry: Telemetry,
     engine: Engine,
+    /// `None` for cleartext.
+    certificates: Option<Arc<Certificates>>,
     config: Arc<ArcSwap<Config>>,
     ready: Arc<AtomicBool>,
     addresses: Addresses,
@@ -60,6 +73,8 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
     /// Whether agents come by TLS.
     pub tls: bool,
+    /// Where HTTP/3 and the compact protocol are served, over UDP.
+    pub quic: Option<SocketAddr>,
 }
 
 /// Why a gateway cannot run, or go on with another configuration; nothing has changed.
@@ -73,7 +88,7 @@ pub enum Error {
     Insecure(SocketAddr),
     /// The certificate cannot be used.
     #[error("TLS cannot be served")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Tls(#[from] transport::TlsError),
     /// A policy was refused.
     #[error("policies cannot be loaded")]
     Policy(#[from] pulsegate_policy::Error),
@@ -97,12 +112,14 @@ impl Gateway {
     /// [`Error`]; nothing runs.
     pub fn start(config: Arc<Config>) -> Result<Self, Error> {
         Self::check_listeners(&config)?;
-        let tls = config.tls.as_ref().map(transport::acceptor).transpose();
-        let tls = tls.map_err(|error| Error::Tls(error.into()))?;
+        let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
+        let acceptor = certificates.as_ref().map(|current| current.acceptor()).transpose()?;
         let engine = Engine::new(config.policy_limits())?;
         let policies = load_policies(&engine, &config)?;
         let count = worker_count(&config);
-        let (addresses, lanes) = bind(&config, count, tls)?;
+        let (mut addresses, lanes) = bind(&config, count, acceptor)?;
+        let endpoint = bind_quic(&config, certificates.as_ref(), addresses.agents)?;
+        addresses.quic = endpoint.as_ref().map(Endpoint::address);
         let control = control_threads().map_err(Error::Threads)?;
         let clock = Arc::new(Clock::default());
         let telemetry = Telemetry::new(&config);
@@ -128,9 +145,11 @@ impl Gateway {
             control: control.handle().clone(),
             connections: AtomicU32::new(0),
             limits: connection_limits(&config),
+            alt_svc: addresses.quic.map(alt_svc),
         });
         let phase = watch::Sender::new(Phase::Serving);
-        let workers = match spawn(lanes, &shared, &phase) {
+        let quic = endpoint.map(|endpoint| (endpoint, quic_threads(&config), &addresses));
+        let workers = match spawn(lanes, quic, &shared, &phase) {
             Ok(workers) => workers,
             Err(error) => {
                 end(control);
@@ -139,6 +158,9 @@ impl Gateway {
         };
         control.spawn(time(shared.clone(), workers.clone()));
         control.spawn(collect_logs(engine.clone(), telemetry.clone()));
+        if let Some(certificates) = &certificates {
+            control.spawn(watch_files(certificates.clone(), current.clone()));
+        }
         ready.store(true, Relaxed);
         Ok(Self {
             shards,
@@ -147,6 +169,7 @@ impl Gateway {
             witness,
             telemetry,
             engine,
+            certificates,
             config: current,
             ready,
             addresses,
@@ -190,12 +213,19 @@ impl Gateway {
     /// options that keep their value until one.
     ///
     /// # Errors
-    /// A policy was refused, or the listener would be open to everybody; nothing has changed.
+    /// A policy or the certificate was refused, or the listener would be open to everybody;
+    /// nothing has changed.
     pub fn reload(&self, new: &Config) -> Result<Vec<String>, Error> {
         let reload = self.config.load().reload(new);
         let config = reload.config;
         Self::check_listeners(&config)?;
         let policies = Arc::new(load_policies(&self.engine, &config)?);
+        if let (Some(certificates), Some(certificate)) = (&self.certificates, &config.tls) {
+            // A development certificate is made once: agents were told to trust that one.
+            if *certificate != Certificate::Development || self.config.load().tls != config.tls {
+                certificates.replace(certificate)?;
+            }
+        }
         self.telemetry.set_config(&config);
         self.telemetry.set_policies(policies.names());
         self.shards.reconfigure(&config);
@@ -236,12 +266,14 @@ impl Gateway {
     /// An agent listener outside loopback needs TLS and credentials. Operator routes are guarded
     /// by the API itself.
     fn check_listeners(config: &Config) -> Result<(), Error> {
-        let address = config.server.listen;
         let is_safe = config.tls.is_some() && config.asks_credentials();
-        if address.ip().to_canonical().is_loopback() || is_safe || config.server.insecure {
-            return Ok(());
+        let is_fine =
+            |address: &SocketAddr| is_local(*address) || is_safe || config.server.insecure;
+        let addresses = [Some(config.server.listen), config.quic_listen()];
+        match addresses.into_iter().flatten().find(|address| !is_fine(address)) {
+            None => Ok(()),
+            Some(address) => Err(Error::Insecure(address)),
         }
-        Err(Error::Insecure(address))
     }
 
     fn end(&mut self) {
@@ -409,8 +441,11 @@ fn bind(
     };
     let agents = listen(config.server.listen, count)?;
     let admin = config.server.admin_listen.map(|address| listen(address, 1)).transpose()?;
-    let is_local = agents.address.ip().to_canonical().is_loopback();
-    let kind = if is_local && admin.is_none() { ListenerKind::All } else { ListenerKind::Agents };
+    let kind = if is_local(agents.address) && admin.is_none() {
+        ListenerKind::All
+    } else {
+        ListenerKind::Agents
+    };
     let addresses = Addresses {
         agents: agents.address,
         admin: match &admin {
@@ -418,6 +453,7 @@ fn bind(
             None => (kind == ListenerKind::All).then_some(agents.address),
         },
         tls: tls.is_some(),
+        quic: None,
     };
     let lanes = |bound: Bound, kind, tls: Option<TlsAcceptor>| {
         let lane = move |listener| Lane { listener, kind, tls: tls.clone() };
@@ -430,8 +466,80 @@ fn bind(
     Ok((addresses, workers))
 }
 
+fn is_local(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Binds QUIC, where it is served: on the number of the agents' listener, where nothing else is
+/// said.
+fn bind_quic(
+    config: &Config,
+    certificates: Option<&Arc<Certificates>>,
+    agents: SocketAddr,
+) -> Result<Option<Endpoint>, Error> {
+    let (Some(mut address), Some(certificates)) = (config.quic_listen(), certificates) else {
+        return Ok(None);
+    };
+    let follows = address == config.server.listen;
+    if follows {
+        address.set_port(agents.port());
+    }
+    let idle = connection_limits(config).idle;
+    let bound = match Endpoint::bind(address, certificates, idle) {
+        // The kernel chose that number for TCP; over UDP somebody else may have it.
+        Err(BindError::Socket(_)) if follows && config.server.listen.port() == 0 => {
+            address.set_port(0);
+            Endpoint::bind(address, certificates, idle)
+        }
+        bound => bound,
+    };
+    bound.map(Some).map_err(|error| match error {
+        BindError::Tls(error) => Error::Tls(error),
+        BindError::Socket(source) => Error::Listen { address, source },
+    })
+}
+
+/// What answers over TLS say of HTTP/3 (RFC 7838, RFC 9114 §3.1.1).
+fn alt_svc(quic: SocketAddr) -> HeaderValue {
+    let text = format!("h3=\":{}\"; ma={ALT_SVC_SECONDS}", quic.port());
+    // Digits and quotes are fit for a header.
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("clear"))
+}
+
+/// Threads of QUIC: one for two cores.
+fn quic_threads(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    config.server.quic_workers.map_or(cores / 2, |workers| workers as usize).max(1)
+}
+
+/// Reads the files of the certificate again when one of them was written.
+async fn watch_files(certificates: Arc<Certificates>, config: Arc<ArcSwap<Config>>) {
+    let mut ticks = tokio::time::interval(LOOK_AT_FILES);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let stamp = |config: &Config| config.tls.as_ref().and_then(transport::written_at);
+    let mut seen = stamp(&config.load());
+    loop {
+        ticks.tick().await;
+        let config = config.load_full();
+        let now = stamp(&config);
+        let Some(certificate) = config.tls.as_ref().filter(|_| now.is_some() && now != seen) else {
+            continue;
+        };
+        seen = now;
+        // Of two files one is written first: that pair is refused, and the next one is taken.
+        match certificates.replace(certificate) {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the certificate was refused; the old one stays");
+            }
+        }
+    }
+}
+
 fn spawn(
     lanes: Vec<Vec<Lane>>,
+    quic: Option<(Endpoint, usize, &Addresses)>,
     shared: &Arc<Shared>,
     phase: &watch::Sender<Phase>,
 ) -> io::Result<Arc<Vec<Worker>>> {
@@ -439,5 +547,12 @@ fn spawn(
         .into_iter()
         .enumerate()
         .map(|(index, lanes)| Worker::spawn(index, lanes, shared.clone(), phase.subscribe()));
-    workers.collect::<io::Result<Vec<_>>>().map(Arc::new)
+    let mut workers = workers.collect::<io::Result<Vec<_>>>()?;
+    if let Some((endpoint, threads, addresses)) = quic {
+        // Where the agents' listener shows the operator's routes, so does QUIC, on loopback only.
+        let is_all = addresses.admin == Some(addresses.agents) && is_local(endpoint.address());
+        let kind = if is_all { ListenerKind::All } else { ListenerKind::Agents };
+        workers.push(endpoint.spawn(threads, kind, shared.clone(), phase.subscribe())?);
+    }
+    Ok(Arc::new(workers))
 }

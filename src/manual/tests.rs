@@ -257,7 +257,7 @@ fn the_close_codes_shown_are_those_of_the_wire() {
         assert_eq!(cells[2], format!("`{}`", code.as_str()));
         shown += 1;
     }
-    assert_eq!(shown, 4);
+    assert_eq!(shown, 5);
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod rejection;
 mod shed;
 mod validate;
 
-pub use authenticate::{Authenticated, authenticate};
+pub use authenticate::{Authenticated, Identity, authenticate};
 pub use limit::Sources;
 pub use rejection::Rejection;
 pub use shed::{Permit, Shed};

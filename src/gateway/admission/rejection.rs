@@ -50,7 +50,15 @@ impl Rejection {
                 Self { retry_after_s, quota: Some((name, quota)), ..Self::of(problem) }
             }
             Refused::Machine(refusal) => Self::of(machine(refusal)),
+            Refused::TooEarly => Self::too_early(),
         }
+    }
+
+    /// Something that must not be done before the handshake is complete.
+    #[must_use]
+    pub fn too_early() -> Self {
+        let detail = "early data may only renew an agent that beats; repeat it after the handshake";
+        Self::of(Problem::new(Code::TooEarly, detail))
     }
 
     /// The code of the problem.

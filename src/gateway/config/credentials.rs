@@ -63,7 +63,13 @@ impl Credentials {
     /// The tenant that a token speaks for.
     #[must_use]
     pub fn tenant(&self, token: &[u8]) -> Option<TenantId> {
-        self.0.get(&Digest::of(token)).copied()
+        self.find(&Digest::of(token))
+    }
+
+    /// The tenant that the token of this digest speaks for.
+    #[must_use]
+    pub fn find(&self, digest: &Digest) -> Option<TenantId> {
+        self.0.get(digest).copied()
     }
 
     /// Whether nobody has to show one.

@@ -21,6 +21,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -193,6 +194,13 @@ impl Config {
         !self.credentials.is_empty()
     }
 
+    /// Where QUIC listens; `None` where it is not served.
+    #[must_use]
+    pub fn quic_listen(&self) -> Option<SocketAddr> {
+        let is_on = self.tls.is_some() && self.server.quic != Some(false);
+        is_on.then(|| self.server.quic_listen.unwrap_or(self.server.listen))
+    }
+
     /// Takes from `new` what can change without a restart, and says what was kept.
     ///
     /// Classes may change their numbers but not their names and order, because agents are kept
@@ -214,7 +222,10 @@ impl Config {
         section("recovery", config.recovery.reload(&new.recovery));
         section("probes", config.probes.reload(&new.probes));
         section("log", config.log.reload(&new.log));
-        if config.tls != new.tls {
+        // Encrypted stays encrypted, and cleartext cleartext; the certificate itself may change.
+        if config.tls.is_some() == new.tls.is_some() {
+            config.tls = new.tls.clone();
+        } else {
             kept.push("tls".to_owned());
         }
         let names = |config: &Self| -> Vec<String> {

@@ -51,7 +51,17 @@ section! {
         /// Allows agents to be served outside loopback without TLS or without credentials.
         insecure: bool = false => Bounds::text("true or false"), restart,
             "a fleet that anybody can beat for is no fleet to rely on";
-        /// Threads that serve HTTP, each with its own listener on the same address.
+        /// Serves HTTP/3 and the compact protocol over QUIC, with the certificate of `[tls]`.
+        quic: Option<bool> = None => Bounds::text("true or false").example("false"), restart,
+            "none: wherever there is a certificate, because agents choose";
+        /// Address of QUIC, over UDP.
+        quic_listen: Option<SocketAddr> = None =>
+            Bounds::text("address:port").example("0.0.0.0:8420"), restart,
+            "none: as `listen`, so that agents need one name and one number";
+        /// Threads that serve QUIC; one endpoint, whatever their number.
+        quic_workers: Option<u32> = None => Bounds::count("threads", 1, 1_024).example("1"),
+            restart, "none: one for two cores; the other half is for TCP and policies";
+        /// Threads that serve HTTP over TCP, each with its own listener on the same address.
         workers: Option<u32> = None => Bounds::count("threads", 1, 1_024).example("2"), restart,
             "none: one a core; measured 11 to 66 % ahead of one runtime over all cores";
     }
@@ -60,13 +70,13 @@ section! {
 section! {
     /// The certificate of the agents' address.
     Tls {
-        /// Certificate chain in PEM.
+        /// Certificate chain in PEM; a file that changes is read again.
         cert_file: Option<PathBuf> = None =>
-            Bounds::text("path").example("/etc/pulsegate/tls.crt"), restart,
+            Bounds::text("path").example("/etc/pulsegate/tls.crt"), live,
             "none: cleartext";
-        /// Private key in PEM.
+        /// Private key in PEM; a file that changes is read again.
         key_file: Option<PathBuf> = None =>
-            Bounds::text("path").example("/etc/pulsegate/tls.key"), restart,
+            Bounds::text("path").example("/etc/pulsegate/tls.key"), live,
             "none: cleartext";
         /// Makes a certificate for localhost at each start, signed by nobody.
         development: bool = false => Bounds::text("true or false"), restart,

@@ -304,6 +304,13 @@ fn check_listeners(root: &mut Table<'_, '_>, config: &Config) {
             root.problem("listen", "is not on loopback: set credentials, or insecure = true");
         }
     }
+    if server.quic == Some(true) && config.tls.is_none() {
+        root.problem("quic", "needs a certificate: set tls");
+    }
+    let quic_outside = server.quic_listen.is_some_and(|address| !address.ip().is_loopback());
+    if quic_outside && config.credentials.is_empty() && !server.insecure {
+        root.problem("quic_listen", "is not on loopback: set credentials, or insecure = true");
+    }
     match server.admin_listen {
         Some(admin) if !admin.ip().is_loopback() && server.admin_token_file.is_none() => {
             root.problem("admin_listen", "is not on loopback: set admin_token_file");

@@ -126,7 +126,7 @@ impl Shards {
         for evaluation in &evaluations {
             self.telemetry.policy_calls(evaluation);
         }
-        let context = self.context(at, run.policies, run.origin.peer);
+        let context = self.context(at, run.policies, run.origin);
         let mut waiting = pending.into_iter().zip(&evaluations).peekable();
         while let Some(((turn, _), _)) = waiting.peek() {
             let shard = turn.shard;
@@ -164,7 +164,10 @@ impl Shards {
                 let lane = &mut lanes[turn.lane as usize];
                 let Some(incoming) = lane.incoming.take() else { continue };
                 let agent = (lane.key(run.origin.tenant), known);
-                match locked.begin(at, run.policies, agent, incoming, &admit, effects) {
+                let begun = locked.check_early(at, run.origin, known, &incoming).and_then(|()| {
+                    locked.begin(at, run.policies, agent, incoming, &admit, effects)
+                });
+                match begun {
                     Ok(Begun::Pending(begun)) => pending.push((turn, begun)),
                     Ok(Begun::Answered(decided)) => lane.outcome = Some(Ok(decided)),
                     Err(refused) => lane.outcome = Some(Err(refused)),

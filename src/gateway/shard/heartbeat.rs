@@ -36,6 +36,9 @@ pub enum Refused {
     },
     /// The machine refused it; state has not changed.
     Machine(Refusal),
+    /// It came before the handshake of its connection was complete, and is more than the renewal
+    /// of an agent that beats; state has not changed.
+    TooEarly,
 }
 
 /// Whether an unknown agent may register now; the error is the time to wait, in milliseconds.
@@ -50,6 +53,9 @@ pub struct Origin<'a> {
     pub peer: IpAddr,
     /// What an agent that nobody knows yet has to pass.
     pub gate: Gate<'a>,
+    /// They came before the handshake of their connection was complete, and somebody may have
+    /// recorded and repeated them: they may renew agents that beat, and nothing else.
+    pub early: bool,
 }
 
 /// What one thread needs to handle heartbeats, kept warm between them.
@@ -125,6 +131,7 @@ impl Shards {
             let begun = self.under_lock(index, &mut bench.effects, |shard, effects| {
                 let known = shard.find(key);
                 let admit = || self.admit(origin.gate);
+                shard.check_early(at, origin, known, &incoming)?;
                 shard.begin(at, &policies, (key, known), incoming, &admit, effects)
             });
             let decided = match begun {
@@ -133,7 +140,7 @@ impl Shards {
                 Ok(Begun::Pending(mut pending)) => {
                     let evaluation = bench.evaluate(&policies, &mut pending, &heartbeat);
                     self.telemetry.policy_calls(&evaluation);
-                    let context = self.context(at, &policies, origin.peer);
+                    let context = self.context(at, &policies, origin);
                     Ok(self.under_lock(index, &mut bench.effects, |shard, effects| {
                         shard.finish(context, pending, &evaluation, effects)
                     }))
@@ -162,9 +169,10 @@ impl Shards {
         &self,
         at: Reading,
         policies: &'a PolicySet,
-        peer: IpAddr,
+        origin: Origin<'_>,
     ) -> Context<'a> {
-        Context { at, policies, peer, wall_ms: self.clock.wall_ms(at.raw_ms) }
+        let Origin { peer, early, .. } = origin;
+        Context { at, policies, peer, early, wall_ms: self.clock.wall_ms(at.raw_ms) }
     }
 }
 
@@ -174,6 +182,7 @@ pub(super) struct Context<'a> {
     pub(super) at: Reading,
     pub(super) policies: &'a PolicySet,
     pub(super) peer: IpAddr,
+    pub(super) early: bool,
     pub(super) wall_ms: u64,
 }
 
@@ -218,6 +227,25 @@ impl Shard {
     pub(super) fn find_all(&self, keys: &[AgentKey<'_>], slots: &mut Vec<Option<Slot>>) {
         self.machine.find_all(keys, slots);
         slots.iter().flatten().for_each(|slot| self.touch(*slot));
+    }
+
+    /// Holds a heartbeat that came early to what such a one may do. Nothing is charged for one
+    /// that may not: it comes again.
+    ///
+    /// # Errors
+    /// [`Refused::TooEarly`]; state has not changed.
+    pub(super) fn check_early(
+        &self,
+        at: Reading,
+        origin: Origin<'_>,
+        known: Option<Slot>,
+        incoming: &Incoming,
+    ) -> Result<(), Refused> {
+        if !origin.early {
+            return Ok(());
+        }
+        let info = known.and_then(|slot| self.machine.info(at.now, slot));
+        if incoming.is_renewal(info.as_ref()) { Ok(()) } else { Err(Refused::TooEarly) }
     }
 
     /// The first lock: the heartbeat renews the deadline, and what policies may see comes out.
@@ -284,6 +312,8 @@ impl Shard {
             if memory.revision != [0, 0] {
                 cold.memory = Some(keep(cold.memory.take(), memory));
             }
+            // An address that was not proven to be the sender's must not become one to probe.
+            let seen = cold.last.as_ref().map(|last| last.peer).filter(|_| context.early);
             let explained = Explained {
                 observation: ticket.observation,
                 judged: (verdict.health, verdict.score),
@@ -291,7 +321,7 @@ impl Shard {
                 hint_ms: verdict.interval_ms,
                 decision,
                 policies: context.policies.generation(),
-                peer: context.peer,
+                peer: seen.unwrap_or(context.peer),
                 sent_at_unix_ms: sent_at_ms,
                 decided_at_unix_ms: context.wall_ms,
             };

@@ -10,6 +10,7 @@
 mod batch;
 mod cold;
 mod driver;
+mod early;
 mod heartbeat;
 mod json;
 mod limiter;
@@ -291,7 +292,7 @@ impl Shards {
                 self.telemetry.limited(LimitedSource::Agent);
             }
             Refused::Machine(Refusal::Full) => self.telemetry.shed(ShedReason::Agents),
-            Refused::Machine(_) => {}
+            Refused::Machine(_) | Refused::TooEarly => {}
         }
     }
 }

@@ -145,6 +145,15 @@ impl Shards {
         })
     }
 
+    /// Commands that wait for an agent; none if it is not known.
+    #[must_use]
+    pub fn commands(&self, tenant: TenantId, id: &str) -> Vec<Command> {
+        let key = self.key(tenant, id);
+        let shard = self.lock(self.index(&key));
+        let slot = shard.machine.find(key);
+        slot.map_or_else(Vec::new, |slot| shard.machine.commands(slot).to_vec())
+    }
+
     /// Lets an agent leave gracefully; `false` if it is not known.
     pub fn stop(&self, tenant: TenantId, id: &str) -> bool {
         self.on_agent(tenant, id, |machine, now, slot, effects| {

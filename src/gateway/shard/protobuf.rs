@@ -41,6 +41,11 @@ pub(crate) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
 /// Appends a field with a message, or with packed numbers, that `write` appends.
 pub(crate) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     varint(out, u64::from(field) << 3 | 2);
+    delimited(out, write);
+}
+
+/// Appends what `write` appends, behind its length.
+pub(crate) fn delimited(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     // Nearly every message here is shorter than 128 bytes, so its length takes one; a longer one
     // is moved to make room.
     let length_at = out.len();

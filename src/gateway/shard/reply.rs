@@ -105,6 +105,24 @@ impl<'a> Reply<'a> {
         self.outcome
     }
 
+    /// The same, without the texts for people.
+    #[must_use]
+    pub fn without_explain(self) -> Self {
+        Self { explain: Why { reason: "", bound: "", policy: "", policy_revision: "" }, ..self }
+    }
+
+    /// The same, without commands: they are in every directive until they are acknowledged.
+    #[must_use]
+    pub fn without_commands(self) -> Self {
+        Self { commands: &[], ..self }
+    }
+
+    /// The same, without the rules for early heartbeats: the agent keeps those that it knows.
+    #[must_use]
+    pub fn without_early_rules(self) -> Self {
+        Self { beat_early: None, ..self }
+    }
+
     /// Appends the JSON form.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(Self::JSON_BYTES);
@@ -174,12 +192,14 @@ impl<'a> Reply<'a> {
                 self.retry.iter().for_each(|&delay| pb::varint(out, delay.into()));
             });
         }
-        pb::message(out, 8, |out| {
-            pb::text(out, 1, self.explain.reason);
-            pb::text(out, 2, self.explain.bound);
-            pb::text(out, 3, self.explain.policy);
-            pb::text(out, 4, self.explain.policy_revision);
-        });
+        if !self.explain.bound.is_empty() {
+            pb::message(out, 8, |out| {
+                pb::text(out, 1, self.explain.reason);
+                pb::text(out, 2, self.explain.bound);
+                pb::text(out, 3, self.explain.policy);
+                pb::text(out, 4, self.explain.policy_revision);
+            });
+        }
         for command in self.commands {
             pb::message(out, 9, |out| {
                 pb::text(out, 1, &command.id);

@@ -277,6 +277,12 @@ catalogue! {
         "1 while some class would need a longer interval than its promise allows.";
     Connections = "pulsegate_connections", Kind::Gauge, [],
         "Connections open.";
+    Handshakes = "pulsegate_quic_handshakes_total", Kind::Counter,
+        [Label::Words("result", super::Handshake::WORDS)],
+        "Connections that wanted to be opened over QUIC.";
+    Pushes = "pulsegate_pushes_total", Kind::Counter,
+        [Label::Words("result", super::Pushed::WORDS)],
+        "Commands and calls to beat that were sent without waiting for the next heartbeat.";
     InFlight = "pulsegate_requests_in_flight", Kind::Gauge, [],
         "Heartbeat requests whose body is still on its way.";
     EventsQueued = "pulsegate_events_queued", Kind::Gauge, [],

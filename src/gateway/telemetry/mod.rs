@@ -60,6 +60,12 @@ label! {
         Http1 = "http1",
         /// HTTP/2.
         Http2 = "http2",
+        /// HTTP/3.
+        Http3 = "http3",
+        /// The compact protocol, on a stream.
+        QuicStream = "quic_stream",
+        /// The compact protocol, in a datagram.
+        QuicDatagram = "quic_datagram",
     }
 }
 
@@ -112,6 +118,30 @@ label! {
         Gone = "gone",
         /// Nothing that could be used: no place, no core time, a return, or a fault of our own.
         Skipped = "skipped",
+    }
+}
+
+label! {
+    /// What became of a connection that wanted to be opened over QUIC.
+    Handshake {
+        /// It is complete.
+        Completed = "completed",
+        /// The client was asked to prove its address first.
+        Retried = "retried",
+        /// There was no room.
+        Refused = "refused",
+        /// It did not come to its end, or not in time.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// What became of a push.
+    Pushed {
+        /// It was handed to the connection of its agent.
+        Sent = "sent",
+        /// The connection could not take it: it comes with the next directive.
+        Dropped = "dropped",
     }
 }
 
@@ -264,6 +294,16 @@ impl Telemetry {
     /// A heartbeat was over a quota.
     pub fn limited(&self, source: LimitedSource) {
         self.inner.cells.add(Id::Limited, source as usize, 1);
+    }
+
+    /// A connection wanted to be opened over QUIC.
+    pub fn handshake(&self, handshake: Handshake) {
+        self.inner.cells.add(Id::Handshakes, handshake as usize, 1);
+    }
+
+    /// Something was pushed to an agent, or could not be.
+    pub fn pushed(&self, pushed: Pushed) {
+        self.inner.cells.add(Id::Pushes, pushed as usize, 1);
     }
 
     /// A request or a connection was turned away.

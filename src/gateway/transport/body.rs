@@ -7,8 +7,8 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use http_body::Body;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use pulsegate_wire::{Code, Problem};
 
 use super::Shared;
@@ -16,10 +16,10 @@ use crate::admission::Rejection;
 
 /// Reads the whole body. The limit is held against `content-length` first and then against what
 /// comes; the time runs only if the body did not come with the head.
-pub(super) async fn read(
+pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(
     shared: &Shared,
     headers: &HeaderMap,
-    body: Incoming,
+    body: B,
     limit: usize,
 ) -> Result<Bytes, Rejection> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -40,7 +40,10 @@ pub(super) async fn read(
     })
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Rejection> {
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Rejection>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut whole = BytesMut::new();
     let mut only = Bytes::new();
     while let Some(frame) = body.frame().await {

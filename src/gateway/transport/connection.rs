@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::pace::{Pace, Paced};
+use super::peer::Peer;
 use super::service::Session;
 use super::worker::Phase;
 use super::{Shared, respond};
@@ -26,7 +27,7 @@ use crate::telemetry::{Gauge, ShedReason};
 
 /// Largest head of a request in HTTP/1.1, in bytes, and largest read. A larger head is answered
 /// with 431. Source: chosen; twice what common proxies pass on.
-const HEAD_BYTES: usize = 16 * 1024;
+pub(super) const HEAD_BYTES: usize = 16 * 1024;
 /// Most headers of a request. Source: chosen; hyper's own default is 100.
 const HEADERS: usize = 64;
 /// Streams that one HTTP/2 connection may have open. Larger: a relay waits less; smaller: one
@@ -93,25 +94,30 @@ impl Accepted {
         // Answers are written at once and as a whole: waiting for more gains nothing.
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else {
-            return self.requests(stream).await;
+            return self.requests(stream, false).await;
         };
         let handshake = tokio::time::timeout(self.shared.limits.header, tls.accept(stream));
         match handshake.await {
-            Ok(Ok(stream)) => self.requests(stream).await,
+            Ok(Ok(stream)) => self.requests(stream, true).await,
             Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS handshake"),
             Err(_) => tracing::debug!(peer = %self.peer, "the TLS handshake took too long"),
         }
     }
 
-    async fn requests<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, io: IO) {
+    async fn requests<IO>(self, io: IO, is_tls: bool)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Self { shared, builder, kind, peer, place, mut phase } = self;
         let pace = Arc::new(Pace::default());
         let io = Paced::new(io, pace.clone(), shared.limits.header, shared.limits.idle);
         let authenticated = Authenticated::default();
-        let session = Arc::new(Session { shared, peer, kind, pace, authenticated });
+        let alt_svc = if is_tls { shared.alt_svc.clone() } else { None };
+        let peer_of = Peer::Tcp(peer);
+        let session = Arc::new(Session { shared, peer: peer_of, kind, authenticated, alt_svc });
         let service = service_fn(move |request: Request<Incoming>| {
             let session = session.clone();
-            let answering = session.pace.request(request.version() == Version::HTTP_2);
+            let answering = pace.request(request.version() == Version::HTTP_2);
             async move {
                 let answer = session.serve(request).await;
                 drop(answering);

@@ -5,15 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{Request, Version};
-use hyper::body::Incoming;
+use http_body::Body;
 use prost::Message as _;
 use pulsegate_core::TenantId;
 use pulsegate_wire::{Problem, limits};
 
 use super::respond::{self, Answer};
-use super::service::Session;
+use super::service::{Session, transport};
 use super::{body, respond::internal};
 use crate::admission::{self, Checked, Format, Rejection, authenticate};
 use crate::shard::{Item, Origin, Refused, Reply, protobuf as pb};
@@ -43,10 +43,10 @@ thread_local! {
 
 impl Session {
     /// Serves one request with heartbeats.
-    pub(super) async fn heartbeats(
+    pub(super) async fn heartbeats<B: Body<Data = Bytes> + Unpin>(
         &self,
         route: Route,
-        request: Request<Incoming>,
+        request: Request<B>,
     ) -> Result<Answer, Rejection> {
         let began = Instant::now();
         let head = self.head(&request)?;
@@ -62,28 +62,28 @@ impl Session {
         };
         // A bug in one heartbeat must not cost the other requests of this connection.
         let answer = catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
-            tracing::error!(peer = %self.peer, "a heartbeat could not be handled: a bug");
+            tracing::error!(peer = %self.peer.address(), "a heartbeat could not be handled: a bug");
             Err(internal())
         })?;
         self.shared.telemetry.handled(began.elapsed());
         Ok(respond::ok(head.format, answer))
     }
 
-    fn head(&self, request: &Request<Incoming>) -> Result<Head, Rejection> {
+    fn head<B>(&self, request: &Request<B>) -> Result<Head, Rejection> {
         let headers = request.headers();
         let config = self.shared.shards.config_guard();
         let tenant = authenticate(&config, headers.get(AUTHORIZATION), &self.authenticated)?;
         let format = Format::of(headers.get(CONTENT_TYPE)).map_err(Rejection::of)?;
-        let is_http2 = request.version() == Version::HTTP_2;
-        let transport = if is_http2 { Transport::Http2 } else { Transport::Http1 };
+        let transport = transport(request.version());
         Ok(Head { tenant, format, transport })
     }
 
     fn single(&self, head: Head, body: &[u8]) -> Result<Bytes, Rejection> {
         let heartbeat = admission::heartbeat(head.format, body).map_err(Rejection::of)?;
         let telemetry = &self.shared.telemetry;
-        let gate = self.gate();
-        let origin = Origin { tenant: head.tenant, peer: self.peer.ip(), gate: &gate };
+        let peer = self.peer.address().ip();
+        let gate = self.shared.gate(peer);
+        let origin = Origin { tenant: head.tenant, peer, gate: &gate, early: self.peer.is_early() };
         let answered = self.shared.shards.handle_heartbeat(origin, heartbeat, |reply| {
             telemetry.heartbeat(head.transport, reply.outcome().into());
             BUFFER.with_borrow_mut(|buffer| {
@@ -94,7 +94,7 @@ impl Session {
         });
         answered.map_err(|refused| {
             telemetry.heartbeat(head.transport, outcome(&refused));
-            self.refusal(refused)
+            self.shared.refusal(refused)
         })
     }
 
@@ -115,8 +115,9 @@ impl Session {
             problem.code().into_iter().for_each(|code| telemetry.rejected(code));
         }
         let mut bad = bad.into_iter().peekable();
-        let gate = self.gate();
-        let origin = Origin { tenant: head.tenant, peer: self.peer.ip(), gate: &gate };
+        let peer = self.peer.address().ip();
+        let gate = self.shared.gate(peer);
+        let origin = Origin { tenant: head.tenant, peer, gate: &gate, early: self.peer.is_early() };
         self.shared.shards.handle_batch(origin, items, |place, id, result| {
             while let Some((_, (id, problem))) = bad.next_if(|(bad, _)| *bad < place) {
                 answer.problem(&id, &problem);
@@ -128,7 +129,7 @@ impl Session {
                 }
                 Err(refused) => {
                     telemetry.heartbeat(head.transport, outcome(&refused));
-                    let rejection = self.refusal(refused);
+                    let rejection = self.shared.refusal(refused);
                     telemetry.rejected(rejection.code());
                     answer.problem(id, &rejection.problem);
                 }
@@ -137,21 +138,14 @@ impl Session {
         bad.for_each(|(_, (id, problem))| answer.problem(&id, &problem));
         Ok(answer.finish())
     }
-
-    /// What an agent that nobody knows yet has to pass.
-    fn gate(&self) -> impl Fn() -> Result<(), u64> {
-        || self.shared.sources.charge(self.shared.clock.read().raw_ms, self.peer.ip())
-    }
-
-    fn refusal(&self, refused: Refused) -> Rejection {
-        Rejection::refused(refused, self.shared.shards.agent_quota(), self.shared.sources.quota())
-    }
 }
 
-fn outcome(refused: &Refused) -> BeatOutcome {
+pub(super) fn outcome(refused: &Refused) -> BeatOutcome {
     match refused {
         Refused::Limited { unknown: false, .. } => BeatOutcome::Limited,
-        Refused::Limited { unknown: true, .. } | Refused::Machine(_) => BeatOutcome::Rejected,
+        Refused::Limited { unknown: true, .. } | Refused::Machine(_) | Refused::TooEarly => {
+            BeatOutcome::Rejected
+        }
     }
 }
 

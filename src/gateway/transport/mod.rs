@@ -1,4 +1,5 @@
-//! Sockets: one thread, one single-threaded runtime and one listener a core.
+//! Sockets: of TCP, one thread, one single-threaded runtime and one listener a core; of QUIC, one
+//! endpoint with threads of its own.
 //!
 //! The listeners share their address (SO_REUSEPORT), and the kernel spreads connections over
 //! them: measured against one runtime over all cores, this is 11 to 66 % ahead and halves the
@@ -13,24 +14,29 @@ mod connection;
 mod heartbeats;
 mod listen;
 mod pace;
+mod peer;
+mod quic;
 mod respond;
 mod service;
 mod tls;
 mod worker;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use axum::Router;
+use http::HeaderValue;
 
-use crate::admission::{Shed, Sources};
+use crate::admission::{Rejection, Shed, Sources};
 use crate::clock::Clock;
-use crate::shard::Shards;
+use crate::shard::{Refused, Shards};
 use crate::telemetry::Telemetry;
 
 pub use listen::{Bound, bind};
-pub use tls::acceptor;
+pub use quic::{BindError, Endpoint};
+pub use tls::{Certificates, Error as TlsError, written_at};
 pub use worker::{Lane, Phase, Worker};
 
 /// What all connections share.
@@ -54,6 +60,20 @@ pub struct Shared {
     pub connections: AtomicU32,
     /// Limits of connections, fixed at the start.
     pub limits: ConnectionLimits,
+    /// What answers over TLS say of HTTP/3; `None` where QUIC is off.
+    pub alt_svc: Option<HeaderValue>,
+}
+
+impl Shared {
+    /// What an agent that nobody knows yet, and that comes from this address, has to pass.
+    fn gate(&self, peer: IpAddr) -> impl Fn() -> Result<(), u64> + '_ {
+        move || self.sources.charge(self.clock.read().raw_ms, peer)
+    }
+
+    /// A heartbeat that the shards refused, as its sender may know it.
+    fn refusal(&self, refused: Refused) -> Rejection {
+        Rejection::refused(refused, self.shards.agent_quota(), self.sources.quota())
+    }
 }
 
 /// What one connection may take, and how long.

@@ -1,20 +1,21 @@
 //! Requests of one connection: heartbeats here, everything else to the router.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{Method, Request, Version};
+use axum::BoxError;
+use bytes::Bytes;
+use http::header::ALT_SVC;
+use http::{HeaderValue, Method, Request, Version};
+use http_body::Body;
 use http_body_util::Either;
-use hyper::body::Incoming;
 use pulsegate_wire::{Code, Problem};
 use tower::ServiceExt as _;
 
 use super::Shared;
 use super::heartbeats::Route;
-use super::pace::Pace;
+use super::peer::Peer;
 use super::respond::{self, Answer, internal};
 use crate::admission::{Authenticated, Rejection};
 use crate::api::ListenerKind;
@@ -28,15 +29,20 @@ const OPERATOR_TIME: Duration = Duration::from_secs(30);
 /// One connection.
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) kind: ListenerKind,
-    pub(super) pace: Arc<Pace>,
     pub(super) authenticated: Authenticated,
+    /// Where else this service is to be had, for answers over TLS (RFC 7838).
+    pub(super) alt_svc: Option<HeaderValue>,
 }
 
 impl Session {
     /// Serves one request; whatever goes wrong, there is an answer.
-    pub(super) async fn serve(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    pub(super) async fn serve<B>(&self, request: Request<B>) -> Result<Answer, Infallible>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
         let version = request.version();
         let route = match request.uri().path() {
             "/v1/heartbeats" => Some(Route::Single),
@@ -58,40 +64,51 @@ impl Session {
             }
             None => self.route(request).await,
         };
-        Ok(result.unwrap_or_else(|rejection| {
+        let mut answer = result.unwrap_or_else(|rejection| {
             let code = rejection.code();
             self.shared.telemetry.rejected(code);
             tracing::debug!(
-                peer = %self.peer, code = code.as_str(), traceparent = trace.as_deref(),
+                peer = %self.peer.address(), code = code.as_str(), traceparent = trace.as_deref(),
                 field = rejection.problem.field.as_deref(), detail = rejection.problem.detail,
                 "refused",
             );
             respond::problem(&rejection, version)
-        }))
+        });
+        if let Some(alt_svc) = &self.alt_svc {
+            answer.headers_mut().insert(ALT_SVC, alt_svc.clone());
+        }
+        Ok(answer)
     }
 
     /// A request that carried no heartbeat which could be told apart is one that was rejected.
     fn count(&self, rejection: &Rejection, route: Route, version: Version) {
-        let is_http2 = version == Version::HTTP_2;
-        let transport = if is_http2 { Transport::Http2 } else { Transport::Http1 };
         let outcome = match rejection.code() {
             // Counted where it was found out, with what became of the deadline.
-            Code::RateLimited | Code::IncarnationStale | Code::AgentStopped => return,
+            Code::RateLimited | Code::IncarnationStale | Code::AgentStopped | Code::TooEarly => {
+                return;
+            }
             Code::Overloaded if !rejection.close => return,
             Code::Overloaded => BeatOutcome::Shed,
             _ => BeatOutcome::Rejected,
         };
         if route == Route::Single || outcome == BeatOutcome::Shed {
-            self.shared.telemetry.heartbeat(transport, outcome);
+            self.shared.telemetry.heartbeat(transport(version), outcome);
         }
     }
 
     /// The operator's routes, on the control runtime: they may take long, and a panic there
     /// ends with the request.
-    async fn route(&self, mut request: Request<Incoming>) -> Result<Answer, Rejection> {
+    async fn route<B>(&self, mut request: Request<B>) -> Result<Answer, Rejection>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if self.peer.is_early() {
+            return Err(Rejection::too_early());
+        }
         request.extensions_mut().insert(self.kind);
         let router = self.shared.router.clone();
-        let serving = self.shared.control.spawn(router.oneshot(request.map(Body::new)));
+        let serving = self.shared.control.spawn(router.oneshot(request.map(axum::body::Body::new)));
         match tokio::time::timeout(OPERATOR_TIME, serving).await {
             Ok(Ok(Ok(response))) => Ok(response.map(Either::Right)),
             Ok(Err(error)) => {
@@ -106,8 +123,17 @@ impl Session {
     }
 }
 
+/// The transport of a version of HTTP.
+pub(super) fn transport(version: Version) -> Transport {
+    match version {
+        Version::HTTP_3 => Transport::Http3,
+        Version::HTTP_2 => Transport::Http2,
+        _ => Transport::Http1,
+    }
+}
+
 /// The trace that a request belongs to (W3C Trace Context), where somebody will read of it.
-fn trace(request: &Request<Incoming>) -> Option<String> {
+fn trace<B>(request: &Request<B>) -> Option<String> {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return None;
     }

@@ -1,5 +1,6 @@
 //! One thread: its runtime, its listeners and the connections that they accept.
 
+use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -7,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
 use super::connection::{Accepted, Place, builder, turn_away};
 use crate::api::ListenerKind;
-use crate::clock::STALL_MS;
+use crate::clock::{Clock, STALL_MS};
 
 /// How often a worker shows that it turns. Source: chosen, ten times within [`STALL_MS`].
 const TURN: Duration = Duration::from_millis(STALL_MS / 10);
@@ -63,15 +65,26 @@ impl Worker {
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let turned_ms = Arc::new(AtomicU64::new(shared.clock.read().raw_ms));
+        let clock = shared.clock.clone();
+        Self::run(format!("worker-{index}"), runtime, &clock, run(lanes, shared, phase))
+    }
+
+    /// Runs `work` to its end on a thread of this name.
+    pub(super) fn run(
+        name: String,
+        runtime: Runtime,
+        clock: &Arc<Clock>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let turned_ms = Arc::new(AtomicU64::new(clock.read().raw_ms));
         let (ending, ended) = watch::channel(false);
-        let turned = turned_ms.clone();
-        let thread =
-            std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                runtime.block_on(run(lanes, shared, phase, turned));
-                drop(runtime);
-                ending.send_replace(true);
-            })?;
+        let (turned, clock) = (turned_ms.clone(), clock.clone());
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            runtime.spawn(turn(clock, turned));
+            runtime.block_on(work);
+            drop(runtime);
+            ending.send_replace(true);
+        })?;
         Ok(Self { thread, turned_ms, ended })
     }
 
@@ -91,19 +104,15 @@ impl Worker {
     }
 }
 
-async fn run(
-    lanes: Vec<Lane>,
-    shared: Arc<Shared>,
-    mut phase: watch::Receiver<Phase>,
-    turned_ms: Arc<AtomicU64>,
-) {
-    let clock = shared.clock.clone();
-    tokio::spawn(async move {
-        loop {
-            turned_ms.store(clock.read().raw_ms, Relaxed);
-            tokio::time::sleep(TURN).await;
-        }
-    });
+/// Shows that its runtime turns.
+async fn turn(clock: Arc<Clock>, turned_ms: Arc<AtomicU64>) {
+    loop {
+        turned_ms.store(clock.read().raw_ms, Relaxed);
+        tokio::time::sleep(TURN).await;
+    }
+}
+
+async fn run(lanes: Vec<Lane>, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
     // A watch of the worker's own: its connections do not meet those of other threads there.
     let own = watch::Sender::new(Phase::Serving);
     let (alive, mut all_ended) = mpsc::channel::<()>(1);

@@ -1,0 +1,181 @@
+//! HTTP/3: the requests of one connection, served by the service of all transports.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use bytes::{Buf as _, Bytes};
+use h3::error::{Code, ConnectionError, StreamError};
+use h3::server::{RequestResolver, RequestStream};
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::guard::{Guarded, Receiving};
+use super::{Handshake, draining, windows};
+use crate::admission::Authenticated;
+use crate::api::ListenerKind;
+use crate::transport::connection::HEAD_BYTES;
+use crate::transport::peer::Peer;
+use crate::transport::respond::Answer;
+use crate::transport::service::Session;
+use crate::transport::{Phase, Shared};
+
+/// Looks at whether a connection is idle, in one idle time. Source: chosen, as over TCP.
+const LOOKS: u32 = 4;
+/// Time for the last answers to arrive at the end, in round trips. Source: chosen; one, and two
+/// for what has to be sent again.
+const FAREWELL_TRIPS: u32 = 3;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    kind: ListenerKind,
+    connection: quinn::Connection,
+    handshake: Arc<Handshake>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    connection.set_receive_window(windows::HTTP3_WINDOW);
+    let mut builder = h3::server::builder();
+    builder.max_field_section_size(HEAD_BYTES as u64).send_grease(false);
+    let mut h3 = match builder.build(Guarded::new(connection.clone())).await {
+        Ok(h3) => h3,
+        Err(error) => return tracing::debug!(%error, "no HTTP/3"),
+    };
+    let idle = shared.limits.idle;
+    let peer = Peer::Quic(connection.clone(), handshake);
+    let authenticated = Authenticated::default();
+    let session = Arc::new(Session { shared, peer, kind, authenticated, alt_svc: None });
+    let active = Arc::new(AtomicBool::new(false));
+    let mut requests = JoinSet::new();
+    let mut looks = tokio::time::interval(idle / LOOKS);
+    let mut quiet = 0;
+    let result = loop {
+        tokio::select! {
+            accepted = h3.accept() => match accepted {
+                Ok(Some(resolver)) => {
+                    active.store(true, Relaxed);
+                    requests.spawn(request(session.clone(), resolver));
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+            Some(ended) = requests.join_next(), if !requests.is_empty() => {
+                report(&session, ended);
+            }
+            _ = looks.tick() => {
+                let was_active = active.swap(false, Relaxed) || !requests.is_empty();
+                quiet = if was_active { 0 } else { quiet + 1 };
+                if quiet > LOOKS {
+                    break Ok(());
+                }
+            }
+            () = draining(&mut phase) => {
+                break finish(&mut h3, &mut requests, &session, &connection).await;
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(peer = %connection.remote_address(), %error, "connection ended");
+    }
+}
+
+type H3 = h3::server::Connection<Guarded, Bytes>;
+
+/// Says that no further request is taken, and answers those under way.
+async fn finish(
+    h3: &mut H3,
+    requests: &mut JoinSet<()>,
+    session: &Session,
+    connection: &quinn::Connection,
+) -> Result<(), ConnectionError> {
+    h3.shutdown(0).await?;
+    let was_busy = !requests.is_empty();
+    while let Some(ended) = requests.join_next().await {
+        report(session, ended);
+    }
+    if was_busy {
+        // Closing gives up what has not arrived yet.
+        tokio::time::sleep(connection.rtt() * FAREWELL_TRIPS).await;
+    }
+    Ok(())
+}
+
+/// A request that panicked is the only one that ended.
+fn report(session: &Session, ended: Result<(), tokio::task::JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        let peer = session.peer.address();
+        tracing::error!(%peer, "a request could not be handled: a bug");
+    }
+}
+
+async fn request(session: Arc<Session>, resolver: RequestResolver<Guarded, Bytes>) {
+    let limits = session.shared.limits;
+    let resolved = tokio::time::timeout(limits.header, resolver.resolve_request()).await;
+    let (request, stream) = match resolved {
+        Ok(Ok(resolved)) => resolved,
+        Ok(Err(error)) => return tracing::debug!(%error, "no request"),
+        Err(_) => return tracing::debug!("the head of a request took too long"),
+    };
+    let (mut sending, receiving) = stream.split();
+    let request = request.map(|()| Incoming(receiving));
+    let Ok(answer) = session.serve(request).await;
+    // A peer that does not take its answer holds it no longer than that.
+    match tokio::time::timeout(limits.body, respond(&mut sending, answer)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an answer was not taken"),
+        Err(_) => sending.stop_stream(Code::H3_REQUEST_CANCELLED),
+    }
+}
+
+type Sending = RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
+
+/// Sends an answer with the headers that hyper adds over TCP.
+async fn respond(sending: &mut Sending, answer: Answer) -> Result<(), StreamError> {
+    let (mut parts, mut body) = answer.into_parts();
+    let has_body = parts.status != StatusCode::NO_CONTENT
+        && parts.status != StatusCode::NOT_MODIFIED
+        && !parts.status.is_informational();
+    if let Some(length) = body.size_hint().exact().filter(|_| has_body)
+        && !parts.headers.contains_key(CONTENT_LENGTH)
+    {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if !parts.headers.contains_key(DATE)
+        && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
+    {
+        parts.headers.insert(DATE, date);
+    }
+    sending.send_response(Response::from_parts(parts, ())).await?;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            sending.stop_stream(Code::H3_INTERNAL_ERROR);
+            return Ok(());
+        };
+        if let Ok(data) = frame.into_data() {
+            sending.send_data(data).await?;
+        }
+    }
+    sending.finish().await
+}
+
+/// The body of a request.
+struct Incoming(RequestStream<Receiving, Bytes>);
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let data = ready!(self.0.poll_recv_data(cx))?;
+        Poll::Ready(data.map(|mut data| Ok(Frame::data(data.copy_to_bytes(data.remaining())))))
+    }
+}

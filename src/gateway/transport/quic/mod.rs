@@ -1,0 +1,42 @@
+//! QUIC: one endpoint for HTTP/3 and for the compact protocol, told apart by ALPN.
+//!
+//! ```text
+//! endpoint → (Retry, place) → handshake → http3:   requests → the service of all transports
+//!                                       → compact: streams, datagrams → frames → shard
+//!                                                  push ← events
+//! ```
+//! A connection is a task, and so is each of its requests and streams: a panic ends the one that
+//! it happened in. What a peer may make us hold is named where it is set up, in `endpoint` for
+//! QUIC, in `guard` for HTTP/3 and in `stream` for the compact protocol.
+
+mod compact;
+mod endpoint;
+mod guard;
+mod handshake;
+mod http3;
+mod push;
+mod stream;
+mod windows;
+
+pub use endpoint::{BindError, Endpoint};
+pub(super) use handshake::Handshake;
+
+use pulsegate_wire::Code;
+use quinn::VarInt;
+use tokio::sync::watch;
+
+use crate::transport::Phase;
+
+/// A connection or stream that ends without anything being wrong.
+const NO_ERROR: VarInt = VarInt::from_u32(0);
+
+/// The application error code of QUIC for a code of ours.
+fn close_code(code: Code) -> VarInt {
+    VarInt::from_u32(code.quic())
+}
+
+/// Waits until no more is to be taken in.
+async fn draining(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the gateway is gone, which is an end as well.
+    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+}
