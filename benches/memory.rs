@@ -91,7 +91,7 @@ fn beat(
     };
     tell(&mut heartbeat);
     let peer = Ipv4Addr::LOCALHOST.into();
-    let origin = Origin { tenant: TenantId(0), peer, gate: &|| Ok(()) };
+    let origin = Origin { tenant: TenantId(0), peer, gate: &|| Ok(()), early: false };
     let handled = shards.handle_heartbeat(origin, heartbeat, |_| ());
     handled.map_err(|refused| format!("{refused:?}").into())
 }

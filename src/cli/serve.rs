@@ -118,6 +118,9 @@ fn addresses(gateway: &Gateway) -> String {
     let scheme = if addresses.tls { "https" } else { "http" };
     let agents = format!("{scheme}://{}", addresses.agents);
     let mut text = format!("pulsegate serves\n  agents   {agents}/v1/heartbeats\n");
+    if let Some(quic) = addresses.quic {
+        text.push_str(&format!("  quic     {quic}, HTTP/3 and {}\n", pulsegate_wire::ALPN));
+    }
     if let Some(admin) = addresses.admin {
         let operators = if admin == addresses.agents { agents } else { format!("http://{admin}") };
         text.push_str(&format!(

@@ -112,14 +112,11 @@ impl Gateway {
     /// [`Error`]; nothing runs.
     pub fn start(config: Arc<Config>) -> Result<Self, Error> {
         Self::check_listeners(&config)?;
-        let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
-        let acceptor = certificates.as_ref().map(|current| current.acceptor()).transpose()?;
         let engine = Engine::new(config.policy_limits())?;
         let policies = load_policies(&engine, &config)?;
         let count = worker_count(&config);
-        let (mut addresses, lanes) = bind(&config, count, acceptor)?;
-        let endpoint = bind_quic(&config, certificates.as_ref(), addresses.agents)?;
-        addresses.quic = endpoint.as_ref().map(Endpoint::address);
+        let doors = open(&config, count)?;
+        let (addresses, certificates) = (doors.addresses, doors.certificates.clone());
         let control = control_threads().map_err(Error::Threads)?;
         let clock = Arc::new(Clock::default());
         let telemetry = Telemetry::new(&config);
@@ -148,21 +145,14 @@ impl Gateway {
             alt_svc: addresses.quic.map(alt_svc),
         });
         let phase = watch::Sender::new(Phase::Serving);
-        let quic = endpoint.map(|endpoint| (endpoint, quic_threads(&config), &addresses));
-        let workers = match spawn(lanes, quic, &shared, &phase) {
+        let workers = match spawn(doors, &config, &shared, &phase) {
             Ok(workers) => workers,
             Err(error) => {
                 end(control);
                 return Err(Error::Threads(error));
             }
         };
-        control.spawn(time(shared.clone(), workers.clone()));
-        control.spawn(collect_logs(engine.clone(), telemetry.clone()));
-        if let Some(certificates) = &certificates {
-            control.spawn(watch_files(certificates.clone(), current.clone()));
-        }
-        ready.store(true, Relaxed);
-        Ok(Self {
+        let gateway = Self {
             shards,
             shared,
             recovery,
@@ -176,7 +166,20 @@ impl Gateway {
             workers,
             phase,
             control: Some(control),
-        })
+        };
+        gateway.attend();
+        Ok(gateway)
+    }
+
+    /// Starts what happens beside requests, and is ready.
+    fn attend(&self) {
+        let Some(control) = &self.control else { return };
+        control.spawn(time(self.shared.clone(), self.workers.clone()));
+        control.spawn(collect_logs(self.engine.clone(), self.telemetry.clone()));
+        if let Some(certificates) = &self.certificates {
+            control.spawn(watch_files(certificates.clone(), self.config.clone()));
+        }
+        self.ready.store(true, Relaxed);
     }
 
     /// Where it listens.
@@ -430,7 +433,24 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
     }
 }
 
-/// Binds every listener: agents' on each worker, the operator's on the first.
+/// What agents come through, bound and not served yet.
+struct Doors {
+    certificates: Option<Arc<Certificates>>,
+    addresses: Addresses,
+    lanes: Vec<Vec<Lane>>,
+    endpoint: Option<Endpoint>,
+}
+
+fn open(config: &Config, count: usize) -> Result<Doors, Error> {
+    let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
+    let acceptor = certificates.as_ref().map(|current| current.acceptor()).transpose()?;
+    let (mut addresses, lanes) = bind(config, count, acceptor)?;
+    let endpoint = bind_quic(config, certificates.as_ref(), addresses.agents)?;
+    addresses.quic = endpoint.as_ref().map(Endpoint::address);
+    Ok(Doors { certificates, addresses, lanes, endpoint })
+}
+
+/// Binds every listener of TCP: agents' on each worker, the operator's on the first.
 fn bind(
     config: &Config,
     count: usize,
@@ -538,20 +558,22 @@ async fn watch_files(certificates: Arc<Certificates>, config: Arc<ArcSwap<Config
 }
 
 fn spawn(
-    lanes: Vec<Vec<Lane>>,
-    quic: Option<(Endpoint, usize, &Addresses)>,
+    doors: Doors,
+    config: &Config,
     shared: &Arc<Shared>,
     phase: &watch::Sender<Phase>,
 ) -> io::Result<Arc<Vec<Worker>>> {
+    let Doors { addresses, lanes, endpoint, .. } = doors;
     let workers = lanes
         .into_iter()
         .enumerate()
         .map(|(index, lanes)| Worker::spawn(index, lanes, shared.clone(), phase.subscribe()));
     let mut workers = workers.collect::<io::Result<Vec<_>>>()?;
-    if let Some((endpoint, threads, addresses)) = quic {
+    if let Some(endpoint) = endpoint {
         // Where the agents' listener shows the operator's routes, so does QUIC, on loopback only.
         let is_all = addresses.admin == Some(addresses.agents) && is_local(endpoint.address());
         let kind = if is_all { ListenerKind::All } else { ListenerKind::Agents };
+        let threads = quic_threads(config);
         workers.push(endpoint.spawn(threads, kind, shared.clone(), phase.subscribe())?);
     }
     Ok(Arc::new(workers))
