@@ -68,18 +68,19 @@ section! {
 }
 
 section! {
-    /// The certificate of the agents' address.
+    /// The certificate of the agents' address. It can change without a restart; whether there is
+    /// one at all cannot.
     Tls {
-        /// Certificate chain in PEM; a file that changes is read again.
+        /// Certificate chain in PEM; read again when the file changes.
         cert_file: Option<PathBuf> = None =>
             Bounds::text("path").example("/etc/pulsegate/tls.crt"), live,
             "none: cleartext";
-        /// Private key in PEM; a file that changes is read again.
+        /// Private key in PEM; read again when the file changes.
         key_file: Option<PathBuf> = None =>
             Bounds::text("path").example("/etc/pulsegate/tls.key"), live,
             "none: cleartext";
         /// Makes a certificate for localhost at each start, signed by nobody.
-        development: bool = false => Bounds::text("true or false"), restart,
+        development: bool = false => Bounds::text("true or false"), live,
             "agents must be told to trust it: for trying things out";
     }
 }

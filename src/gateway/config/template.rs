@@ -70,7 +70,8 @@ const EXECUTORS: &str = r#"
 pub fn template() -> String {
     let mut out = String::from(HEAD);
     section(&mut out, "", "Where the gateway listens.", &Server::default());
-    section(&mut out, "tls", "The certificate of the agents' address.", &Tls::default());
+    let tls = "The certificate of the agents' address: it changes live, having one does not.";
+    section(&mut out, "tls", tls, &Tls::default());
     section(&mut out, "cadence", "How intervals move.", &Cadence::default());
     let detection = Detection::default();
     section(&mut out, "detection", "When agents nobody hears of are given up.", &detection);

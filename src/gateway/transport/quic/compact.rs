@@ -74,9 +74,21 @@ impl Link {
         })
     }
 
-    /// Ends the connection: it cannot go on.
-    pub(super) fn close(&self, code: Code) {
+    /// Counts what could not be read, or not be taken.
+    fn count(&self, way: &Way, code: Code) {
         self.shared.telemetry.rejected(code);
+        if code != Code::Unauthenticated {
+            self.shared.telemetry.heartbeat(way.transport(), BeatOutcome::Rejected);
+        }
+    }
+
+    /// Ends the connection: what came this way cannot be read, or not be taken.
+    pub(super) fn refuse(&self, way: &Way, code: Code) {
+        self.count(way, code);
+        self.close(code);
+    }
+
+    fn close(&self, code: Code) {
         tracing::debug!(
             peer = %self.connection.remote_address(), code = code.as_str(),
             "a connection is closed",
@@ -96,14 +108,7 @@ impl Link {
         out: &mut Vec<u8>,
     ) -> Result<(), Code> {
         self.active.store(true, Relaxed);
-        let frame = match ClientFrame::decode(frame) {
-            Ok(frame) => frame,
-            Err(_) => {
-                self.shared.telemetry.heartbeat(way.transport(), BeatOutcome::Rejected);
-                return Err(Code::Malformed);
-            }
-        };
-        match frame.frame {
+        match ClientFrame::decode(frame).map_err(|_| Code::Malformed)?.frame {
             // A kind that came with a later version.
             None => Ok(()),
             Some(FromClient::Hello(hello)) => self.hello(way, &hello, out),
@@ -270,9 +275,9 @@ impl Link {
         while let Ok(datagram) = self.connection.read_datagram().await {
             match self.handle(&Way::Datagram, &datagram, &mut buffer) {
                 Ok(()) => {}
-                Err(code @ Code::Unauthenticated) => self.close(code),
-                // Anybody on the way can spoil a packet, but not the one behind it.
-                Err(code) => self.shared.telemetry.rejected(code),
+                Err(code @ Code::Unauthenticated) => self.refuse(&Way::Datagram, code),
+                // It stands alone: the next one can be read all the same.
+                Err(code) => self.count(&Way::Datagram, code),
             }
         }
     }

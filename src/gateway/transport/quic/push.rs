@@ -92,6 +92,7 @@ impl Pushes {
 
     /// An agent has beaten on a connection. The last connection wins. Hot.
     pub(super) fn meet(&self, link: &Arc<Link>, tenant: TenantId, id: &str, way: &Way) {
+        let name;
         let left = {
             let mut agents = link.agents.lock();
             if agents.knows(tenant, id, way) {
@@ -99,7 +100,8 @@ impl Pushes {
             }
             // Another tenant after another hello: those of the one before are gone.
             let left = (agents.tenant != tenant).then(|| std::mem::take(&mut *agents));
-            agents.add(tenant, &Arc::from(id), way);
+            name = Arc::from(id);
+            agents.add(tenant, &name, way);
             left
         };
         left.into_iter().for_each(|left| self.remove(link, &left));
@@ -110,7 +112,7 @@ impl Pushes {
             if routes.len() >= self.most && !routes.contains_key(id) {
                 return;
             }
-            routes.insert(Arc::from(id), route)
+            routes.insert(name, route)
         };
         if let Some(before) = before.and_then(|before| before.link.upgrade())
             && !Arc::ptr_eq(&before, link)

@@ -98,7 +98,7 @@ pub(super) async fn serve(
         match answer_all(&link, &way, &writer, &mut inbox).await {
             Ok(()) => {}
             Err(Ended::Stopped) => return,
-            Err(Ended::Wrong(code)) => return link.close(code),
+            Err(Ended::Wrong(code)) => return link.refuse(&way, code),
         }
     }
     writer.finish(is_farewell).await;

@@ -48,3 +48,24 @@ pub(super) fn parameters(idle: Duration) -> Arc<TransportConfig> {
         .max_idle_timeout(IdleTimeout::try_from(idle).ok());
     Arc::new(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeping_agent_keeps_its_connection_and_costs_no_packet() {
+        let idle = crate::config::Config::default().limits.idle_timeout_ms;
+        assert_eq!(idle, 420_000, "longer than the longest interval");
+        let shown = format!("{:?}", parameters(Duration::from_millis(idle.into())));
+        for parameter in [
+            "max_idle_timeout: Some(420000)",
+            "keep_alive_interval: None",
+            "mtu_discovery_config: None",
+            "max_concurrent_bidi_streams: 16",
+            "max_concurrent_uni_streams: 4",
+        ] {
+            assert!(shown.contains(parameter), "{parameter}: {shown}");
+        }
+    }
+}
