@@ -1,6 +1,8 @@
 //! What hyper alone can do: servers that parse the same heartbeat with the same types and answer
 //! the same bytes as the gateway, and decide nothing.
 
+pub(crate) mod quic;
+
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +34,8 @@ pub(crate) struct Answer {
 pub(crate) enum Layout {
     /// One single-threaded runtime per core, each with its own listener, as the gateway has it.
     PerCore,
+    /// The same for HTTP/2.
+    PerCoreHttp2,
     /// One multi-threaded runtime with one listener.
     Multi,
 }
@@ -44,14 +48,15 @@ pub(crate) fn serve(layout: Layout, answer: Answer) -> std::io::Result<()> {
     let address = first.local_addr()?;
     let cores = std::thread::available_parallelism()?.get();
     match layout {
-        Layout::PerCore => {
+        Layout::PerCore | Layout::PerCoreHttp2 => {
             let mut listeners = vec![first];
             for _ in 1..cores {
                 listeners.push(listen(address)?);
             }
             for listener in listeners {
                 let answer = Arc::clone(&answer);
-                std::thread::spawn(move || per_core(listener, &answer));
+                let is_http2 = layout == Layout::PerCoreHttp2;
+                std::thread::spawn(move || per_core(listener, is_http2, &answer));
             }
         }
         Layout::Multi => {
@@ -74,7 +79,11 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn per_core(listener: std::net::TcpListener, answer: &Answer) -> std::io::Result<()> {
+fn per_core(
+    listener: std::net::TcpListener,
+    is_http2: bool,
+    answer: &Answer,
+) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let state = Rc::new(RefCell::new(State::new(answer)));
     runtime.block_on(tokio::task::LocalSet::new().run_until(async {
@@ -90,13 +99,27 @@ fn per_core(listener: std::net::TcpListener, answer: &Answer) -> std::io::Result
                     Ok::<_, Infallible>(state.borrow_mut().respond(body))
                 }
             });
-            tokio::task::spawn_local(
-                http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service),
-            );
+            let io = TokioIo::new(stream);
+            if is_http2 {
+                let builder = http2::Builder::new(Local);
+                tokio::task::spawn_local(builder.serve_connection(io, service));
+            } else {
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new());
+                tokio::task::spawn_local(builder.serve_connection(io, service));
+            }
         }
     }))
+}
+
+/// Runs what a connection of HTTP/2 spawns on its own thread.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
 }
 
 fn multi(listener: std::net::TcpListener, answer: &Answer) -> std::io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::bare::Answer;
+use crate::bare::{self, Answer, Layout};
 use crate::load::{Beats, Requests};
 
 /// Which server.
@@ -18,14 +18,30 @@ pub(super) enum Kind {
     Bare,
     /// Bare hyper on one multi-threaded runtime.
     BareMulti,
+    /// Bare hyper with HTTP/2.
+    BareHttp2,
+    /// Bare quinn and h3.
+    BareQuic,
 }
 
 impl Kind {
+    /// Serves as the child process that was started with this name.
+    pub(super) fn serve(name: &str, answer: Answer) -> io::Result<()> {
+        match name {
+            "bare-multi" => bare::serve(Layout::Multi, answer),
+            "bare-http2" => bare::serve(Layout::PerCoreHttp2, answer),
+            "bare-quic" => bare::quic::serve(answer),
+            _ => bare::serve(Layout::PerCore, answer),
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Bare => "bare",
             Self::BareMulti => "bare-multi",
+            Self::BareHttp2 => "bare-http2",
+            Self::BareQuic => "bare-quic",
         }
     }
 }
@@ -55,8 +71,19 @@ impl Child {
     /// Starts the gateway and waits until it is ready.
     pub(super) fn gateway() -> io::Result<Self> {
         let address = free_address()?;
+        Self::configured(address, address, CONFIG)
+    }
+
+    /// The same with a certificate: over TLS and QUIC.
+    pub(super) fn secure_gateway() -> io::Result<Self> {
+        let (address, admin) = (free_address()?, free_address()?);
+        let config = format!("admin_listen = \"{admin}\"\n\n{CONFIG}\n[tls]\ndevelopment = true\n");
+        Self::configured(address, admin, &config)
+    }
+
+    fn configured(address: SocketAddr, admin: SocketAddr, text: &str) -> io::Result<Self> {
         let config = std::env::temp_dir().join(format!("pulsegate-bench-{}.toml", address.port()));
-        std::fs::write(&config, CONFIG)?;
+        std::fs::write(&config, text)?;
         let process = Command::new(env!("CARGO_BIN_EXE_pulsegate"))
             .args(["serve", "--listen", &address.to_string(), "--config"])
             .arg(&config)
@@ -64,15 +91,14 @@ impl Child {
             .stdout(Stdio::null())
             .spawn()?;
         let mut child = Self { kind: Kind::Gateway, address, process, config: Some(config) };
-        child.wait_until_ready()?;
+        child.wait_until_ready(admin)?;
         Ok(child)
     }
 
     /// Starts this program again as a bare server.
     pub(super) fn bare(kind: Kind, answer: &Answer) -> io::Result<Self> {
-        let layout = if kind == Kind::BareMulti { "multi" } else { "per-core" };
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["--serve", layout, "--answer"])
+            .args(["--serve", kind.name(), "--answer"])
             .arg(serde_json::to_string(answer)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -94,6 +120,13 @@ impl Child {
         Ok(Duration::from_millis(10 * ticks))
     }
 
+    /// Resident memory, in KiB.
+    pub(super) fn resident_kib(&self) -> io::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse().map_err(io::Error::other)
+    }
+
     /// An answer to a heartbeat, for the bare servers to repeat: the second one, since the first
     /// of an agent may differ.
     pub(super) fn answer(&self) -> io::Result<Answer> {
@@ -110,11 +143,11 @@ impl Child {
         Ok(Answer { headers, directive })
     }
 
-    fn wait_until_ready(&mut self) -> io::Result<()> {
+    fn wait_until_ready(&mut self, admin: SocketAddr) -> io::Result<()> {
         let end = Instant::now() + Duration::from_secs(60);
         let request = b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
         while Instant::now() < end {
-            if exchange(self.address, request).is_ok() {
+            if exchange(admin, request).is_ok() {
                 return Ok(());
             }
             if let Some(status) = self.process.try_wait()? {

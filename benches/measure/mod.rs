@@ -1,11 +1,12 @@
 //! What is measured, and how it is told.
 
+#[allow(dead_code, reason = "shared with the bench `transports`, which needs more of it")]
 mod child;
 
 use std::io;
 use std::time::Duration;
 
-use crate::bare::{self, Answer, Layout};
+use crate::bare::Answer;
 use crate::load::{self, Batches, Beats, Pace, Tally};
 use child::{Child, Kind};
 
@@ -63,10 +64,9 @@ pub(crate) fn main() -> io::Result<()> {
     let has = |name: &str| args.iter().any(|arg| arg == name);
     let behind = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1);
     if let Some(kind) = behind("--serve") {
-        let layout = if kind == "multi" { Layout::Multi } else { Layout::PerCore };
         let answer: Answer =
             behind("--answer").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        return bare::serve(layout, answer);
+        return Kind::serve(kind, answer);
     }
     let mut plan = if has("--bench") && !has("--test") { Plan::FULL } else { Plan::TINY };
     plan.wrk &= !has("--own-generator");
