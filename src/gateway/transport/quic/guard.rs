@@ -36,6 +36,8 @@ enum Watch {
     Within(u64),
     /// In a stream that carries no frames: nothing is kept of it.
     Free,
+    /// In a frame that is too large.
+    TooLarge,
 }
 
 /// A variable-length integer as it comes (RFC 9000 §16).
@@ -69,6 +71,7 @@ impl Watch {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self {
                 Self::Free => return true,
+                Self::TooLarge => return false,
                 Self::Within(left) => {
                     let here = (*left).min(bytes.len() as u64);
                     *left -= here;
@@ -89,7 +92,9 @@ impl Watch {
                     }
                 }
                 Self::Length(kind, number) => match number.take(byte) {
-                    Some(length) if *kind != DATA && length > FRAME_BYTES => return false,
+                    Some(length) if *kind != DATA && length > FRAME_BYTES => {
+                        *self = Self::TooLarge;
+                    }
                     Some(0) => *self = Self::FRAMES,
                     Some(length) => *self = Self::Within(length),
                     None => {}
@@ -97,7 +102,7 @@ impl Watch {
             }
             bytes = rest;
         }
-        true
+        !matches!(self, Self::TooLarge)
     }
 }
 
@@ -118,7 +123,7 @@ impl quic::RecvStream for Receiving {
         self.is_reading = true;
         let data = ready!(self.inner.poll_data(cx));
         self.is_reading = false;
-        watched(data, &mut self.watch)
+        watched(data, &mut self.watch, |code| self.inner.stop_sending(code))
     }
 
     fn stop_sending(&mut self, code: u64) {
@@ -136,10 +141,12 @@ impl quic::RecvStream for Receiving {
 fn watched(
     data: Result<Option<Bytes>, StreamErrorIncoming>,
     watch: &mut Watch,
+    stop: impl FnOnce(u64),
 ) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
     let data = data?;
     if data.as_ref().is_some_and(|data| !watch.pass(data)) {
         let error_code = Code::H3_EXCESSIVE_LOAD.value();
+        stop(error_code);
         return Poll::Ready(Err(StreamErrorIncoming::StreamTerminated { error_code }));
     }
     Poll::Ready(Ok(data))
@@ -170,7 +177,7 @@ impl quic::RecvStream for Both {
         self.is_reading = true;
         let data = ready!(self.inner.poll_data(cx));
         self.is_reading = false;
-        watched(data, &mut self.watch)
+        watched(data, &mut self.watch, |code| self.inner.stop_sending(code))
     }
 
     fn stop_sending(&mut self, code: u64) {
