@@ -14,6 +14,7 @@ use quinn::{RecvStream, SendDatagramError, SendStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::endpoint::Stay;
 use super::push::{Agents, Pushes};
 use super::stream::{self, Writer};
 use super::{Handshake, NO_ERROR, close_code, draining};
@@ -293,8 +294,8 @@ impl Link {
     }
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(link: Arc<Link>, mut phase: watch::Receiver<Phase>) {
+/// Serves a connection to its end; `_stay` is held until then.
+pub(super) async fn serve(link: Arc<Link>, _stay: Stay, mut phase: watch::Receiver<Phase>) {
     let mut streams = JoinSet::new();
     let reading = phase.clone();
     tokio::select! {

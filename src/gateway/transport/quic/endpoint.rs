@@ -19,6 +19,7 @@ use super::{Handshake, NO_ERROR, close_code, compact, draining, http3, push, win
 use crate::api::ListenerKind;
 use crate::telemetry::{Handshake as Counted, ShedReason};
 use crate::transport::connection::Place;
+use crate::transport::peer::Peer;
 use crate::transport::tls::{ALPN_H3, Certificates, Error as TlsError};
 use crate::transport::{Phase, Shared, Worker};
 
@@ -153,6 +154,14 @@ struct Door {
     under_way: AtomicU32,
 }
 
+/// What a connection holds until it ends.
+pub(super) struct Stay {
+    #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
+    place: Place,
+    #[expect(dead_code, reason = "whoever waits for the end of all notices that it is dropped")]
+    alive: mpsc::Sender<()>,
+}
+
 /// A handshake under way.
 struct UnderWay(Arc<Door>);
 
@@ -194,17 +203,16 @@ impl Door {
         };
         self.under_way.fetch_add(1, Relaxed);
         let under_way = UnderWay(self.clone());
-        tokio::spawn(async move {
-            self.serve(connecting, under_way, phase).await;
-            drop(place);
-            drop(alive);
-        });
+        tokio::spawn(self.shake_hands(connecting, under_way, Stay { place, alive }, phase));
     }
 
-    async fn serve(
-        &self,
+    /// Sees a handshake to its end. The connection is served by a task of its own meanwhile, and
+    /// what only the handshake takes is given back with this one.
+    async fn shake_hands(
+        self: Arc<Self>,
         mut connecting: Connecting,
         under_way: UnderWay,
+        stay: Stay,
         phase: watch::Receiver<Phase>,
     ) {
         let peer = connecting.remote_address();
@@ -216,35 +224,34 @@ impl Door {
             return tracing::debug!(%peer, "no QUIC handshake, or no protocol in common");
         };
         let handshake = Arc::new(Handshake::new(signal));
-        let watched = async {
-            let in_time = tokio::time::timeout(limit, handshake.ended()).await.is_ok();
-            drop(under_way);
-            if in_time && connection.close_reason().is_none() {
-                return telemetry.handshake(Counted::Completed);
-            }
-            telemetry.handshake(Counted::Failed);
-            connection.close(close_code(Code::RequestTimeout), b"the handshake took too long");
-        };
-        let served = self.speak(&protocol, connection.clone(), handshake.clone(), phase);
-        tokio::join!(watched, served);
-        tracing::debug!(%peer, reason = ?connection.close_reason(), "QUIC connection ended");
+        self.speak(&protocol, connection.clone(), handshake.clone(), stay, phase);
+        let in_time = tokio::time::timeout(limit, handshake.ended()).await.is_ok();
+        drop(under_way);
+        if in_time && connection.close_reason().is_none() {
+            return telemetry.handshake(Counted::Completed);
+        }
+        telemetry.handshake(Counted::Failed);
+        tracing::debug!(%peer, reason = ?connection.close_reason(), "no QUIC handshake");
+        connection.close(close_code(Code::RequestTimeout), b"the handshake took too long");
     }
 
-    async fn speak(
+    /// Starts to serve a connection.
+    fn speak(
         &self,
         protocol: &[u8],
         connection: quinn::Connection,
         handshake: Arc<Handshake>,
+        stay: Stay,
         phase: watch::Receiver<Phase>,
     ) {
         let shared = self.shared.clone();
         if protocol == ALPN_H3 {
-            // It is the larger of the two by far, and an agent pays for the compact one.
-            Box::pin(http3::serve(shared, self.kind, connection, handshake, phase)).await;
+            let peer = Peer::Quic(connection, handshake);
+            tokio::spawn(http3::serve(shared, self.kind, peer, stay, phase));
         } else {
             debug_assert_eq!(protocol, ALPN.as_bytes(), "what was not offered is not chosen");
-            compact::serve(Link::new(shared, connection, handshake, self.pushes.clone()), phase)
-                .await;
+            let link = Link::new(shared, connection, handshake, self.pushes.clone());
+            tokio::spawn(compact::serve(link, stay, phase));
         }
     }
 }

@@ -16,8 +16,9 @@ use http_body_util::BodyExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::endpoint::Stay;
 use super::guard::{Guarded, Receiving};
-use super::{Handshake, draining, windows};
+use super::{draining, windows};
 use crate::admission::Authenticated;
 use crate::api::ListenerKind;
 use crate::transport::connection::HEAD_BYTES;
@@ -32,25 +33,24 @@ const LOOKS: u32 = 4;
 /// for what has to be sent again.
 const FAREWELL_TRIPS: u32 = 3;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end; `_stay` is held until then.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     kind: ListenerKind,
-    connection: quinn::Connection,
-    handshake: Arc<Handshake>,
+    peer: Peer,
+    _stay: Stay,
     mut phase: watch::Receiver<Phase>,
 ) {
-    connection.set_receive_window(windows::HTTP3_WINDOW);
-    let mut builder = h3::server::builder();
-    builder.max_field_section_size(HEAD_BYTES as u64).send_grease(false);
-    let mut h3 = match builder.build(Guarded::new(connection.clone())).await {
-        Ok(h3) => h3,
-        Err(error) => return tracing::debug!(%error, "no HTTP/3"),
-    };
-    let idle = shared.limits.idle;
-    let peer = Peer::Quic(connection.clone(), handshake);
+    let Peer::Quic(connection, _) = &peer else { return };
+    let connection = connection.clone();
     let authenticated = Authenticated::default();
     let session = Arc::new(Session { shared, peer, kind, authenticated, alt_svc: None });
+    // What takes memory only for a moment is boxed: a connection is idle nearly all of its time.
+    let mut h3 = match Box::pin(begin(&connection)).await {
+        Ok(h3) => Box::new(h3),
+        Err(error) => return tracing::debug!(%error, "no HTTP/3"),
+    };
+    let idle = session.shared.limits.idle;
     let active = Arc::new(AtomicBool::new(false));
     let mut requests = JoinSet::new();
     let mut looks = tokio::time::interval(idle / LOOKS);
@@ -76,7 +76,7 @@ pub(super) async fn serve(
                 }
             }
             () = draining(&mut phase) => {
-                break finish(&mut h3, &mut requests, &session, &connection).await;
+                break Box::pin(finish(&mut h3, &mut requests, &session, &connection)).await;
             }
         }
     };
@@ -86,6 +86,13 @@ pub(super) async fn serve(
 }
 
 type H3 = h3::server::Connection<Guarded, Bytes>;
+
+async fn begin(connection: &quinn::Connection) -> Result<H3, ConnectionError> {
+    connection.set_receive_window(windows::HTTP3_WINDOW);
+    let mut builder = h3::server::builder();
+    builder.max_field_section_size(HEAD_BYTES as u64).send_grease(false);
+    builder.build(Guarded::new(connection.clone())).await
+}
 
 /// Says that no further request is taken, and answers those under way.
 async fn finish(
