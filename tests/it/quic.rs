@@ -423,6 +423,47 @@ fn early_data_does_not_move_the_address_that_an_agent_is_seen_at() {
     });
 }
 
+/// Somebody has recorded the first packets of a client, and sends them again from elsewhere.
+#[test]
+fn early_data_that_is_sent_again_is_not_read_again() {
+    let gateway = start(&format!("{TLS}[limits]\nheader_timeout_ms = 1000\n"));
+    let count =
+        |name: &str, label: &str| counter(&gateway, &format!("pulsegate_{name}{{{label}}}"));
+    run(async {
+        let network = Network::before(address(&gateway)).await;
+        let endpoint = endpoint(ALPN.as_bytes());
+        let first = endpoint.connect(network.address, "localhost").unwrap().await.unwrap();
+        let mut stream = Stream::open(&first).await;
+        directive(stream.beat(beat("a", 1)).await);
+        first.close(0u32.into(), b"");
+        network.set_mute(true);
+        let connecting = endpoint.connect(network.address, "localhost").unwrap();
+        let Ok((connection, _)) = connecting.into_0rtt() else { panic!("no ticket") };
+        let mut stream = Stream::open(&connection).await;
+        stream.send(&heartbeat_frame(beat("a", 2))).await;
+        until("renewed early", || sequence(&gateway, "a") == Some(2)).await;
+        let recorded = network.kept();
+        // The client is never heard of again; what it began is given up.
+        let failed = || count("quic_handshakes_total", "result=\"failed\"");
+        until("given up", || failed() == 1).await;
+        let beats = |outcome: &str| {
+            let label = format!("transport=\"quic_stream\",outcome=\"{outcome}\"");
+            count("heartbeats_total", &label)
+        };
+        let replay = tokio::net::UdpSocket::bind("127.0.0.4:0").await.unwrap();
+        let begun = tokio::time::Instant::now();
+        while failed() == 1 {
+            assert!(begun.elapsed() < crate::quic_client::PATIENCE, "never taken for a handshake");
+            for packet in &recorded {
+                replay.send_to(packet, address(&gateway)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!((beats("accepted"), beats("duplicate"), beats("rejected")), (2, 0, 0));
+        assert_eq!(sequence(&gateway, "a"), Some(2));
+    });
+}
+
 #[test]
 fn a_shutdown_answers_what_came_and_closes_without_an_error() {
     let gateway = start(TLS);

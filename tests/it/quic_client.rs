@@ -1,8 +1,8 @@
 //! A client of QUIC for tests, and a network between it and the gateway that can be told to fail.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -179,10 +179,12 @@ pub fn sequence(gateway: &Gateway, agent: &str) -> Option<u64> {
     gateway.shards().find(tenant, agent, |found| found.info.sequence)
 }
 
-/// A network between clients and a gateway, which loses all packets to clients while it is mute.
+/// A network between clients and a gateway, which loses all packets to clients while it is mute,
+/// and keeps what clients sent meanwhile.
 pub struct Network {
     pub address: SocketAddr,
     mute: Arc<AtomicBool>,
+    kept: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Network {
@@ -191,6 +193,8 @@ impl Network {
         let address = front.local_addr().unwrap();
         let mute = Arc::new(AtomicBool::new(false));
         let is_mute = mute.clone();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keep = kept.clone();
         tokio::spawn(async move {
             let mut clients: Vec<(SocketAddr, Arc<UdpSocket>)> = Vec::new();
             let mut buffer = [0; 2_048];
@@ -206,11 +210,19 @@ impl Network {
                         back
                     }
                 };
+                if is_mute.load(SeqCst) {
+                    keep.lock().unwrap().push(buffer[..length].to_vec());
+                }
                 // Nobody may listen there for a while.
                 let _ = back.send(&buffer[..length]).await;
             }
         });
-        Self { address, mute }
+        Self { address, mute, kept }
+    }
+
+    /// What clients sent while it was mute.
+    pub fn kept(&self) -> Vec<Vec<u8>> {
+        self.kept.lock().unwrap().clone()
     }
 
     pub fn set_mute(&self, mute: bool) {
