@@ -165,8 +165,17 @@ fn a_command_reaches_an_agent_without_a_heartbeat() {
         let acks = vec![CommandAck { id: "c1".into(), ..CommandAck::default() }];
         let done = Heartbeat { command_acks: acks, ..beat("a", 3) };
         assert_eq!(directive(stream.beat(done).await).commands, []);
-        until("counted", || counter(&gateway, "pulsegate_pushes_total{result=\"sent\"}") == 1)
-            .await;
+        let pushed = |result: &str| {
+            counter(&gateway, &format!("pulsegate_pushes_total{{result=\"{result}\"}}"))
+        };
+        until("counted", || pushed("sent") == 1).await;
+        // Where the stream has ended, nobody can be told: it waits for the next directive.
+        stream.sending.finish().unwrap();
+        assert!(stream.frame().await.is_err());
+        gateway.shards().command(TENANT, "a", command("c2"));
+        until("dropped", || pushed("dropped") == 1).await;
+        let mut next = Stream::open(&connection).await;
+        assert_eq!(directive(next.beat(beat("a", 4)).await).commands, [command("c2")]);
     });
 }
 

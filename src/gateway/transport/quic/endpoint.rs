@@ -129,7 +129,10 @@ impl Endpoint {
                 () = draining(&mut phase) => break,
                 incoming = endpoint.accept() => match incoming {
                     Some(incoming) => door.clone().open(incoming, own.subscribe(), alive.clone()),
-                    None => break,
+                    None => {
+                        tracing::error!("the socket of QUIC has failed: agents must come by TCP");
+                        break;
+                    }
                 },
             }
         }

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -31,12 +31,15 @@ pub(super) struct Writer {
     stream: Mutex<SendStream>,
     /// Pushes that wait to be written.
     waiting: AtomicU32,
+    /// Nothing more is written.
+    ended: AtomicBool,
 }
 
 impl Writer {
     pub(super) fn new(stream: SendStream) -> Arc<Self> {
         let id = stream.id();
-        Arc::new(Self { id, stream: Mutex::new(stream), waiting: AtomicU32::new(0) })
+        let (waiting, ended) = (AtomicU32::new(0), AtomicBool::new(false));
+        Arc::new(Self { id, stream: Mutex::new(stream), waiting, ended })
     }
 
     /// Writes whole frames; an error means that nobody reads them any more.
@@ -44,8 +47,12 @@ impl Writer {
         self.stream.lock().await.write_chunk(frames).await
     }
 
-    /// Writes a frame as soon as the stream can take it; `false` when too many wait already.
+    /// Writes a frame as soon as the stream can take it; `false` when it has ended, or too many
+    /// wait already.
     pub(super) fn push(self: &Arc<Self>, frame: Bytes) -> bool {
+        if self.ended.load(Relaxed) {
+            return false;
+        }
         if self.waiting.fetch_add(1, Relaxed) >= PUSHES {
             self.waiting.fetch_sub(1, Relaxed);
             return false;
@@ -61,6 +68,7 @@ impl Writer {
 
     /// Says that nothing more comes; waits until all has arrived where that is wanted.
     async fn finish(&self, is_farewell: bool) {
+        self.ended.store(true, Relaxed);
         let mut stream = self.stream.lock().await;
         if stream.finish().is_ok() && is_farewell {
             let _ = tokio::time::timeout(DELIVERY, stream.stopped()).await;
@@ -97,7 +105,7 @@ pub(super) async fn serve(
         inbox.take(chunk.bytes);
         match answer_all(&link, &way, &writer, &mut inbox).await {
             Ok(()) => {}
-            Err(Ended::Stopped) => return,
+            Err(Ended::Stopped) => return writer.ended.store(true, Relaxed),
             Err(Ended::Wrong(code)) => return link.refuse(&way, code),
         }
     }
