@@ -71,7 +71,7 @@ pub(crate) fn main() -> io::Result<()> {
         bench.one_by_one()?;
     }
     if !has("--connections") || !is_full {
-        bench.rates()?;
+        bench.rates(behind("--wire").map(String::as_str))?;
     }
     Ok(())
 }
@@ -121,7 +121,8 @@ impl Bench {
         }
     }
 
-    fn rates(&mut self) -> io::Result<()> {
+    /// All transports, or the one of this name.
+    fn rates(&mut self, only: Option<&str>) -> io::Result<()> {
         println!("closed loops, {} rounds: median [range]", self.plan.rounds);
         println!(
             "{:<9} {:>11} {:<9} {:>22} {:>20} {:>7} {:>7} {:>7}",
@@ -135,7 +136,9 @@ impl Bench {
             "again"
         );
         for wire in [Wire::Http1, Wire::Http2, Wire::Http3, Wire::Stream, Wire::Datagram] {
-            for shape in self.plan.shapes {
+            let shapes = self.plan.shapes;
+            for shape in shapes.into_iter().filter(|_| only.is_none_or(|name| name == wire.name()))
+            {
                 self.rate(wire, shape)?;
             }
         }

@@ -14,7 +14,7 @@ use pulsegate_wire::{Code, FrameError, frame_length, limits};
 use quinn::{RecvStream, SendStream, StreamId};
 use tokio::sync::{Mutex, watch};
 
-use super::compact::{Link, Way};
+use super::compact::{Burst, Link, Way};
 use super::draining;
 use crate::transport::Phase;
 
@@ -150,9 +150,23 @@ fn answer_some(
     inbox: &mut Inbox,
     out: &mut Vec<u8>,
 ) -> Result<bool, Code> {
+    let mut burst = Burst::default();
+    let taken = take_some(link, way, inbox, &mut burst, out);
+    // What came before a frame that is none counts all the same.
+    link.settle(way, &mut burst, out);
+    taken
+}
+
+fn take_some(
+    link: &Arc<Link>,
+    way: &Way,
+    inbox: &mut Inbox,
+    burst: &mut Burst,
+    out: &mut Vec<u8>,
+) -> Result<bool, Code> {
     for _ in 0..limits::STREAM_HEARTBEATS {
         let Some(frame) = inbox.next().map_err(FrameError::code)? else { return Ok(true) };
-        link.handle(way, &frame, out)?;
+        link.handle(way, &frame, burst, out)?;
     }
     Ok(false)
 }
