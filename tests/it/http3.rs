@@ -238,6 +238,22 @@ fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
+fn a_length_that_lies_is_refused() {
+    let gateway = start(TLS);
+    run(async {
+        let mut http3 = client(&gateway).await;
+        let body = json!({"agent_id": "a"}).to_string();
+        for length in [body.len() - 1, body.len() + 1] {
+            let request = Request::post("https://localhost/v1/heartbeats");
+            let request = request.header("content-length", length).body(()).unwrap();
+            let (answer, _) = ask(&mut http3.sender, request, body.as_bytes()).await;
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{length}");
+        }
+        assert_eq!(agents_known(&gateway), 0);
+    });
+}
+
+#[test]
 fn early_requests_renew_and_do_nothing_else() {
     let gateway = start(TLS);
     run(async {

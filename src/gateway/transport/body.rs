@@ -23,10 +23,11 @@ pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(
     limit: usize,
 ) -> Result<Bytes, Rejection> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > limit as u64) {
+    let announced = announced.and_then(|text| text.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    let mut reading = pin!(collect(body, limit));
+    let mut reading = pin!(whole(body, announced, limit));
     let first = std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
     if let Poll::Ready(result) = first {
         return result;
@@ -38,6 +39,18 @@ pub(super) async fn read<B: Body<Data = Bytes> + Unpin>(
             .with_limit(limit.as_secs_f64());
         Err(Rejection::of(problem).closing())
     })
+}
+
+/// Not every transport holds a body to its announced length (RFC 9114 §4.1.2).
+async fn whole<B>(body: B, announced: Option<u64>, limit: usize) -> Result<Bytes, Rejection>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let bytes = collect(body, limit).await?;
+    match announced {
+        Some(length) if length != bytes.len() as u64 => Err(cut_off()),
+        _ => Ok(bytes),
+    }
 }
 
 async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Rejection>
@@ -70,6 +83,6 @@ fn too_large(limit: usize) -> Rejection {
 }
 
 fn cut_off() -> Rejection {
-    let detail = "the body ended before the length that was announced";
+    let detail = "the body is not as long as was announced";
     Rejection::of(Problem::new(Code::Malformed, detail)).closing()
 }

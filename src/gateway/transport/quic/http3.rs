@@ -1,10 +1,11 @@
 //! HTTP/3: the requests of one connection, served by the service of all transports.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, Bytes};
 use h3::error::{Code, ConnectionError, StreamError};
@@ -132,18 +133,37 @@ async fn request(session: Arc<Session>, resolver: RequestResolver<Guarded, Bytes
     let (mut sending, receiving) = stream.split();
     let request = request.map(|()| Incoming(receiving));
     let Ok(answer) = session.serve(request).await;
-    // A peer that does not take its answer holds it no longer than that.
-    match tokio::time::timeout(limits.body, respond(&mut sending, answer)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an answer was not taken"),
-        Err(_) => sending.stop_stream(Code::H3_REQUEST_CANCELLED),
+    if let Err(error) = respond(&mut sending, answer, limits.body).await {
+        tracing::debug!(?error, "an answer was not taken");
+        sending.stop_stream(Code::H3_REQUEST_CANCELLED);
     }
+}
+
+/// Why an answer did not come to its end.
+#[derive(Debug)]
+#[expect(dead_code, reason = "for the log")]
+enum Untaken {
+    /// The stream or its connection has ended.
+    Stream(StreamError),
+    /// The peer did not take a piece of it in time.
+    Slow,
+    /// It ended before it was whole, on our side.
+    CutOff,
+}
+
+/// Waits until the peer has taken a piece of an answer, but not for longer than `limit`.
+async fn taken(
+    limit: Duration,
+    sending: impl Future<Output = Result<(), StreamError>>,
+) -> Result<(), Untaken> {
+    let sent = tokio::time::timeout(limit, sending).await.map_err(|_| Untaken::Slow)?;
+    sent.map_err(Untaken::Stream)
 }
 
 type Sending = RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
 
 /// Sends an answer with the headers that hyper adds over TCP.
-async fn respond(sending: &mut Sending, answer: Answer) -> Result<(), StreamError> {
+async fn respond(sending: &mut Sending, answer: Answer, limit: Duration) -> Result<(), Untaken> {
     let (mut parts, mut body) = answer.into_parts();
     let has_body = parts.status != StatusCode::NO_CONTENT
         && parts.status != StatusCode::NOT_MODIFIED
@@ -158,17 +178,13 @@ async fn respond(sending: &mut Sending, answer: Answer) -> Result<(), StreamErro
     {
         parts.headers.insert(DATE, date);
     }
-    sending.send_response(Response::from_parts(parts, ())).await?;
+    taken(limit, sending.send_response(Response::from_parts(parts, ()))).await?;
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            sending.stop_stream(Code::H3_INTERNAL_ERROR);
-            return Ok(());
-        };
-        if let Ok(data) = frame.into_data() {
-            sending.send_data(data).await?;
+        if let Ok(data) = frame.map_err(|_| Untaken::CutOff)?.into_data() {
+            taken(limit, sending.send_data(data)).await?;
         }
     }
-    sending.finish().await
+    taken(limit, sending.finish()).await
 }
 
 /// The body of a request.
