@@ -147,20 +147,21 @@ section! {
         /// Agents that are known at most; a registration beyond is refused.
         max_agents: u32 = 1 << 20 => Bounds::count("agents", 1, 100_000_000), restart,
             "at about 1 KiB an agent with everything it reports, a gigabyte";
-        /// Connections that are open at most; the listener waits beyond.
+        /// Connections that are open at most, of TCP and QUIC together; one beyond is turned away.
         connections: u32 = 65_536 => Bounds::count("connections", 1, 10_000_000), restart,
-            "at 20 to 37 KiB each, two gigabytes at worst";
+            "at 20 to 48 KiB each, three gigabytes at worst";
         /// Requests that may wait at once for the rest of their body, over all workers; those
         /// beyond are turned away. What came whole is handled at once and never counts.
         in_flight: u32 = 4_096 => Bounds::count("requests", 1, 1_000_000), live,
             "at up to 16 KiB each, 64 MiB that slow senders can hold";
-        /// Time for the head of a request to arrive.
+        /// Time for the head of a request to arrive, and for a handshake of TLS or QUIC.
         header_timeout_ms: u32 = 10_000 => Bounds::ms(100, 600_000), restart,
             "ten seconds pass on any network that can carry a heartbeat";
         /// Time for the body of a request to arrive.
         body_timeout_ms: u32 = 10_000 => Bounds::ms(100, 600_000), restart,
             "as for the head";
-        /// A connection without a request is closed after this.
+        /// A connection without a request is closed after this. QUIC agrees on it in the handshake:
+        /// a client may ask for less.
         idle_timeout_ms: u32 = 420_000 => Bounds::ms(1_000, 86_400_000), restart,
             "longer than the longest interval with a fail grace: an agent keeps its connection";
         /// Time for what is in flight to be answered at the end.

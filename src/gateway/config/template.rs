@@ -121,9 +121,10 @@ fn options<S: Section>(out: &mut String, values: &S, mark: &str, section: &str) 
     }
 }
 
-/// Numbers as they are, anything else in quotes.
+/// Numbers, `true` and `false` as they are, anything else in quotes.
 fn example(text: &str) -> String {
-    if text.parse::<f64>().is_ok() { text.to_owned() } else { format!("{text:?}") }
+    let is_plain = text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok();
+    if is_plain { text.to_owned() } else { format!("{text:?}") }
 }
 
 fn classes(out: &mut String) {
