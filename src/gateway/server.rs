@@ -142,7 +142,7 @@ impl Gateway {
             control: control.handle().clone(),
             connections: AtomicU32::new(0),
             limits: connection_limits(&config),
-            alt_svc: addresses.quic.map(alt_svc),
+            alt_svc: alt_svc(&addresses),
         });
         let phase = watch::Sender::new(Phase::Serving);
         let workers = match spawn(doors, &config, &shared, &phase) {
@@ -519,11 +519,13 @@ fn bind_quic(
     })
 }
 
-/// What answers over TLS say of HTTP/3 (RFC 7838, RFC 9114 §3.1.1).
-fn alt_svc(quic: SocketAddr) -> HeaderValue {
+/// What answers over TLS say of HTTP/3 (RFC 7838, RFC 9114 §3.1.1): which port of the same host,
+/// so nothing where it is served on another address only.
+fn alt_svc(addresses: &Addresses) -> Option<HeaderValue> {
+    let quic = addresses.quic?;
+    let is_here = quic.ip().is_unspecified() || quic.ip() == addresses.agents.ip();
     let text = format!("h3=\":{}\"; ma={ALT_SVC_SECONDS}", quic.port());
-    // Digits and quotes are fit for a header.
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("clear"))
+    HeaderValue::from_str(&text).ok().filter(|_| is_here)
 }
 
 /// Threads of QUIC: one for two cores.

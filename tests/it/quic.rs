@@ -71,7 +71,8 @@ fn a_heartbeat_without_a_count_gets_its_zeros_back() {
 
 #[test]
 fn pipelined_heartbeats_are_all_answered_and_those_of_one_agent_in_order() {
-    let gateway = start(TLS);
+    // More threads than the default gives here.
+    let gateway = start(&format!("quic_workers = 2\n{TLS}"));
     run(async {
         let (_endpoint, connection) = connect(&gateway).await;
         let Stream { mut sending, reading } = Stream::open(&connection).await;
