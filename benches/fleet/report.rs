@@ -149,7 +149,7 @@ impl Bench {
     fn rate(&mut self, wire: Wire, shape: Shape) -> io::Result<()> {
         let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
         for round in 0..=self.plan.rounds {
-            for server in 0..2 {
+            for (server, rounds) in rounds.iter_mut().enumerate() {
                 self.sequence += SEQUENCES_A_RUN;
                 let child = self.servers(wire)[server];
                 let until = if round == 0 { Until::Each(64) } else { self.plan.until };
@@ -158,7 +158,7 @@ impl Bench {
                 let cpu = child.cpu()? - before;
                 // The first round makes the agents known.
                 if round > 0 {
-                    rounds[server].push(Round::of(child, wire, count, cpu)?);
+                    rounds.push(Round::of(child, wire, count, cpu)?);
                 }
             }
         }

@@ -49,6 +49,7 @@ mod tests {
             last_receipt: None,
             missed: 0,
             paused: false,
+            witnessed: false,
             registration: None,
             recovery: None,
         }
