@@ -48,7 +48,6 @@ impl Session {
         route: Route,
         request: Request<B>,
     ) -> Result<Answer, Rejection> {
-        let began = Instant::now();
         let head = self.head(&request)?;
         let (parts, body) = request.into_parts();
         let limit = match route {
@@ -56,6 +55,7 @@ impl Session {
             Route::Batch => limits::BATCH_BYTES,
         };
         let bytes = body::read(&self.shared, &parts.headers, body, limit).await?;
+        let began = Instant::now();
         let handle = || match route {
             Route::Single => self.single(head, &bytes),
             Route::Batch => self.batch(head, &bytes),
@@ -64,9 +64,9 @@ impl Session {
         let answer = catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
             tracing::error!(peer = %self.peer.address(), "a heartbeat could not be handled: a bug");
             Err(internal())
-        })?;
+        });
         self.shared.telemetry.handled(began.elapsed());
-        Ok(respond::ok(head.format, answer))
+        Ok(respond::ok(head.format, answer?))
     }
 
     fn head<B>(&self, request: &Request<B>) -> Result<Head, Rejection> {
