@@ -7,6 +7,7 @@ mod api;
 mod cli;
 mod client;
 mod config;
+mod conformance;
 mod connections;
 mod demo;
 mod heartbeats;
