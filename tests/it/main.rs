@@ -13,6 +13,8 @@ mod demo;
 mod heartbeats;
 mod http3;
 mod inputs;
+mod loss;
+mod lossy;
 mod metrics;
 mod misbehaving;
 mod process;

@@ -29,6 +29,11 @@ pub trait Client {
     /// connection was ended before opens another one.
     fn send(&mut self, body: &[u8]) -> Reply;
 
+    /// The same under another content type, where there is such a thing.
+    fn send_as(&mut self, content_type: &str, _body: &[u8]) -> Reply {
+        panic!("this transport knows no {content_type:?}");
+    }
+
     /// What the gateway sent without being asked, since the last look; `wait` until there is
     /// something.
     fn pushes(&mut self, wait: bool) -> Vec<Push> {

@@ -45,8 +45,8 @@ pub const TABLE: &[Row] = &[
     Row {
         what: Differs::UnreadableEnds,
         holds: |transport| transport.kind == Kind::Stream,
-        why: "where the next frame of a stream begins, nobody knows; the close code is that of the \
-              problem",
+        why: "where the next frame of a stream begins, nobody knows; the close code is that of \
+              the problem",
     },
     Row {
         what: Differs::UnreadableIsDropped,
@@ -57,8 +57,8 @@ pub const TABLE: &[Row] = &[
     Row {
         what: Differs::Size,
         holds: |transport| transport.kind == Kind::Datagram,
-        why: "a datagram fits into one packet of the path; QUIC refuses a larger one at the sender, \
-              who has a stream for it",
+        why: "a datagram fits into one packet of the path; QUIC refuses a larger one at the \
+              sender, who has a stream for it",
     },
     Row {
         what: Differs::Credentials,
@@ -74,8 +74,8 @@ pub const TABLE: &[Row] = &[
     Row {
         what: Differs::Stamps,
         holds: is_compact,
-        why: "requests of HTTP have an answer of their own; many heartbeats share a stream, or come \
-              as datagrams in any order",
+        why: "requests of HTTP have an answer of their own; many heartbeats share a stream, or \
+              come as datagrams in any order",
     },
     Row {
         what: Differs::Types,

@@ -162,6 +162,13 @@ impl<'a> World<'a> {
         reply
     }
 
+    /// Sends a heartbeat under another content type, and expects this problem.
+    pub fn refused_as(&mut self, content_type: &str, heartbeat: &Heartbeat, code: Code) {
+        let reply = self.client.send_as(content_type, &self.form().encode(heartbeat));
+        self.note(&heartbeat.agent_id, &reply);
+        assert_eq!(reply.code(), Some(code), "{content_type:?}: {reply:?}");
+    }
+
     /// Sends bytes; what comes back is not compared.
     pub fn send_unnoted(&mut self, body: &[u8]) -> Reply {
         self.client.send(body)

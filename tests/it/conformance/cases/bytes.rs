@@ -1,7 +1,7 @@
 //! Bytes that are no heartbeat, more of them than may be, and more in them than anybody knows.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
-use pulsegate_wire::{Code, Heartbeat, Outcome, limits};
+use pulsegate_wire::{Code, Outcome, limits};
 
 use super::cases;
 use crate::conformance::client::Form;
@@ -13,6 +13,8 @@ cases! {
         fields_that_nobody_knows_are_accepted;
     Open without Size:
         the_largest_heartbeat_is_taken_and_one_byte_more_is_not;
+    Open without Headers:
+        content_types_other_than_ours_are_refused;
     Open without Types:
         a_field_of_the_wrong_type_is_named;
 }
@@ -91,6 +93,14 @@ fn the_largest_heartbeat_is_taken_and_one_byte_more_is_not(world: &mut World<'_>
     assert_eq!(world.look(|found| found.info.sequence), 3);
 }
 
+fn content_types_other_than_ours_are_refused(world: &mut World<'_>) {
+    let heartbeat = world.heartbeat(1, 1);
+    for content_type in ["text/plain", "application/xml", "application/jsonp", ""] {
+        world.refused_as(content_type, &heartbeat, Code::MediaType);
+    }
+    assert!(!world.is_known(world.case));
+}
+
 fn a_field_of_the_wrong_type_is_named(world: &mut World<'_>) {
     for (field, value) in [
         ("agent_id", "7"),
@@ -109,5 +119,5 @@ fn a_field_of_the_wrong_type_is_named(world: &mut World<'_>) {
         assert_eq!(problem.code(), Some(Code::FieldInvalid), "{problem:?}");
         assert_eq!(problem.field.as_deref(), Some(field), "{problem:?}");
     }
-    assert!(!world.is_known(&Heartbeat::default().agent_id));
+    assert!(!world.is_known(world.case));
 }

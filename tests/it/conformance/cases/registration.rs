@@ -101,7 +101,7 @@ fn a_command_comes_until_it_is_acknowledged(world: &mut World<'_>) {
     if let Some(pushed) = world.pushed_commands() {
         assert_eq!(pushed, ["c-1"]);
     }
-    assert_eq!(world.directive(1, 2).commands, [first.clone()]);
+    assert_eq!(world.directive(1, 2).commands, std::slice::from_ref(&first));
     assert!(world.gateway.shards().command(TenantId(0), world.case, second.clone()));
     if let Some(pushed) = world.pushed_commands() {
         assert_eq!(pushed, ["c-1", "c-2"]);

@@ -18,10 +18,10 @@ impl Voice {
         Self { form, token: token.map(str::to_owned) }
     }
 
-    pub fn request(&self, scheme: &str) -> Request<()> {
+    pub fn request(&self, scheme: &str, content_type: &str) -> Request<()> {
         let request = Request::post(format!("{scheme}://localhost/v1/heartbeats"))
             .header("host", "localhost")
-            .header("content-type", self.form.content_type());
+            .header("content-type", content_type);
         let request = match &self.token {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
             None => request,

@@ -31,8 +31,8 @@ pub fn client(gateway: &Gateway, form: Form, token: Option<&str>) -> Box<dyn Cli
 }
 
 impl Http3 {
-    async fn exchange(&mut self, body: &[u8]) -> Response<Bytes> {
-        let mut request = self.voice.request("https");
+    async fn exchange(&mut self, content_type: &str, body: &[u8]) -> Response<Bytes> {
+        let mut request = self.voice.request("https", content_type);
         request.headers_mut().remove("host");
         *request.version_mut() = Version::HTTP_3;
         let mut stream = self.sender.send_request(request).await.expect("a stream");
@@ -50,7 +50,11 @@ impl Http3 {
 
 impl Client for Http3 {
     fn send(&mut self, body: &[u8]) -> Reply {
-        let answer = wait(self.exchange(body));
+        self.send_as(self.voice.form.content_type(), body)
+    }
+
+    fn send_as(&mut self, content_type: &str, body: &[u8]) -> Reply {
+        let answer = wait(self.exchange(content_type, body));
         self.voice.reply(&answer)
     }
 }

@@ -86,14 +86,14 @@ impl Tcp {
         }
     }
 
-    async fn exchange(&mut self, body: &[u8]) -> Response<Bytes> {
+    async fn exchange(&mut self, content_type: &str, body: &[u8]) -> Response<Bytes> {
         let mut sender = match self.sender.take() {
             Some(sender) => sender,
             None => self.connect().await,
         };
         let scheme = if self.is_tls { "https" } else { "http" };
         let body = Full::new(Bytes::copy_from_slice(body));
-        let mut request = self.voice.request(scheme).map(|()| body);
+        let mut request = self.voice.request(scheme, content_type).map(|()| body);
         *request.version_mut() = self.version;
         let answer = sender.send(request).await;
         assert_eq!(answer.version(), self.version);
@@ -125,7 +125,11 @@ impl Sender {
 
 impl Client for Tcp {
     fn send(&mut self, body: &[u8]) -> Reply {
-        let answer = wait(self.exchange(body));
+        self.send_as(self.voice.form.content_type(), body)
+    }
+
+    fn send_as(&mut self, content_type: &str, body: &[u8]) -> Reply {
+        let answer = wait(self.exchange(content_type, body));
         self.voice.reply(&answer)
     }
 }
