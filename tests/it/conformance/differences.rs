@@ -32,8 +32,9 @@ pub struct Row {
     pub why: &'static str,
 }
 
-/// All differences. Two need no row, since no case can see them: the words of a parser in `detail`
-/// (each form has its own), and in `detail` how a credential is to be shown.
+/// All differences. Three need no row, since no case can see them: in `detail` the words of a
+/// parser (each form has its own) and how a credential is to be shown; and batches, which are
+/// requests of HTTP, where the compact protocol sends many heartbeats without waiting.
 pub const TABLE: &[Row] = &[
     Row {
         what: Differs::Headers,

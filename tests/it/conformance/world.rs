@@ -228,9 +228,7 @@ impl<'a> World<'a> {
     pub fn heard(&self) -> Millis {
         let receipt = self.look(|found| found.info.last_receipt).expect("it was heard");
         // Core time goes in milliseconds: wait for the next one.
-        while self.look(|found| found.now) <= receipt {
-            std::thread::yield_now();
-        }
+        self.until("time passes", |world| world.look(|found| found.now) > receipt);
         receipt
     }
 
