@@ -15,6 +15,7 @@ mod http3;
 mod inputs;
 mod loss;
 mod lossy;
+mod interop;
 mod metrics;
 mod misbehaving;
 mod process;

@@ -290,6 +290,10 @@ impl Files {
         std::fs::write(self.0.join("tls.key"), identity.key.serialize_pem()).unwrap();
     }
 
+    pub fn certificate(&self) -> PathBuf {
+        self.0.join("tls.crt")
+    }
+
     pub fn toml(&self) -> String {
         let [cert, key] = ["tls.crt", "tls.key"].map(|name| self.0.join(name));
         format!("[tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n")
