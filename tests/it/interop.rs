@@ -126,7 +126,10 @@ fn environment(python: &str, folder: &Path, requirements: &str) -> Result<PathBu
         "--requirement",
     ]);
     succeed(pip.arg(&wanted)).map_err(|why| {
-        format!("tests/interop/requirements.txt cannot be installed; it needs Python 3.11: {why}")
+        format!(
+            "tests/interop/requirements.txt cannot be installed, which takes PyPI, or a mirror \
+             that pip knows, and Python 3.11 or newer: {why}"
+        )
     })?;
     // Last of all: what was cut short is made anew.
     fs::rename(wanted, marker).map_err(|error| error.to_string())?;
