@@ -31,7 +31,7 @@ PAGE = pathlib.Path(__file__).parents[2] / "src" / "manual" / "compact.md"
 ELSEWHERE = "127.0.0.2"
 
 # Application codes of the page's table, and the alert no_application_protocol.
-NO_ERROR, MALFORMED, TOO_LARGE, UNAUTHENTICATED = 0, 0x5001, 0x5004, 0x5006
+MALFORMED, TOO_LARGE, UNAUTHENTICATED = 0x5001, 0x5004, 0x5006
 NO_APPLICATION_PROTOCOL = 0x178
 
 checks = Checks()
@@ -210,7 +210,8 @@ async def repetition(gateway):
     shown = gateway.agent(agent)
     checks.equal("what it reports arrives", shown["status"], "busy")
     old = await stream.beat(agent, 4)
-    directive("an older sequence is stale", old, STALE)
+    newest = directive("an older sequence is stale", old, STALE)
+    checks.equal("and gets the newest directive again", newest, {**first, "outcome": STALE})
     older = {"agent_id": agent, "incarnation": INCARNATION - 1, "sequence": 6}
     stream.send(encode(messages.CLIENT_FRAME, {"heartbeat": older}))
     answer = await stream.next("answer")

@@ -75,9 +75,7 @@ class Connection(QuicConnectionProtocol):
     async def handshake(self):
         """Waits for the handshake to complete, and returns what came of it."""
         waits = {self.completed, self.ended}
-        await within(
-            "the end of the handshake", asyncio.wait(waits, return_when="FIRST_COMPLETED")
-        )
+        await within("the end of the handshake", asyncio.wait(waits, return_when="FIRST_COMPLETED"))
         if not self.completed.done():
             raise Failed(f"the connection ended in its handshake: {self.ended.result()}")
         return self.completed.result()

@@ -75,11 +75,16 @@ def arguments(description):
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--https", type=address, default=("127.0.0.1", 8420), metavar="HOST:PORT",
+        "--https",
+        type=address,
+        default=("127.0.0.1", 8420),
+        metavar="HOST:PORT",
         help="address of agents over TCP; operators' routes are there too (127.0.0.1:8420)",
     )
     parser.add_argument(
-        "--quic", type=address, metavar="HOST:PORT",
+        "--quic",
+        type=address,
+        metavar="HOST:PORT",
         help="address of QUIC over UDP (default: as --https)",
     )
     trust = parser.add_mutually_exclusive_group(required=True)

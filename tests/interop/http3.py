@@ -165,9 +165,7 @@ async def heartbeats(gateway):
     status, headers, body = gateway.ask(*agent.json(1, status="busy", metrics={"queue_depth": 4}))
     checks.equal("over TCP too", (status, json.loads(body)), (200, second))
     answer = await client.ask(*agent.protobuf(2, metrics={"cpu_percent": 12.5}))
-    checks.equal(
-        "a heartbeat in protobuf", (answer.status, answer.media_type), (200, PROTOBUF)
-    )
+    checks.equal("a heartbeat in protobuf", (answer.status, answer.media_type), (200, PROTOBUF))
     found = messages.decode(messages.DIRECTIVE, answer.body)
     checks.equal("is answered in protobuf", (found["number"], found.get("outcome", 0)), (2, 0))
     answer = await client.ask(*agent.json(2))
