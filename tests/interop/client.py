@@ -50,6 +50,8 @@ class Stream:
     async def next(self, kind):
         """The next frame, which must be of this kind; None is the end of the stream."""
         frame = await within(f"{kind} on the stream", self._frames.get())
+        if frame is None and self._client.ended.done():
+            raise Failed(f"no {kind}, the connection ended: {self._client.ended.result()}")
         return only(kind, frame)
 
     async def beat(self, *args, **more):
