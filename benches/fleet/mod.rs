@@ -93,7 +93,7 @@ pub(crate) enum Until {
 }
 
 /// Agents that take turns in one lane, so that none comes more often than its quota lets it.
-const AGENTS_A_LANE: u64 = 64;
+const AGENTS_A_LANE: u64 = 8;
 
 /// One heartbeat under way at a time.
 struct Lane {
