@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +14,7 @@ use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
 
 use super::endpoint::Stay;
 use super::guard::{Guarded, Receiving};
@@ -53,7 +52,7 @@ pub(super) async fn serve(
     };
     let idle = session.shared.limits.idle;
     let active = Arc::new(AtomicBool::new(false));
-    let mut requests = JoinSet::new();
+    let requests = Arc::new(Requests::default());
     let mut looks = tokio::time::interval(idle / LOOKS);
     let mut quiet = 0;
     let result = loop {
@@ -61,23 +60,21 @@ pub(super) async fn serve(
             accepted = h3.accept() => match accepted {
                 Ok(Some(resolver)) => {
                     active.store(true, Relaxed);
-                    requests.spawn(request(session.clone(), resolver));
+                    let under_way = requests.begin(&session);
+                    tokio::spawn(request(session.clone(), resolver, under_way));
                 }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             },
-            Some(ended) = requests.join_next(), if !requests.is_empty() => {
-                report(&session, ended);
-            }
             _ = looks.tick() => {
-                let was_active = active.swap(false, Relaxed) || !requests.is_empty();
+                let was_active = active.swap(false, Relaxed) || requests.is_busy();
                 quiet = if was_active { 0 } else { quiet + 1 };
                 if quiet > LOOKS {
                     break Ok(());
                 }
             }
             () = draining(&mut phase) => {
-                break Box::pin(finish(&mut h3, &mut requests, &session, &connection)).await;
+                break Box::pin(finish(&mut h3, &requests, &connection)).await;
             }
         }
     };
@@ -95,18 +92,59 @@ async fn begin(connection: &quinn::Connection) -> Result<H3, ConnectionError> {
     builder.build(Guarded::new(connection.clone())).await
 }
 
+/// The requests of one connection that are under way. The connection is not woken by each that
+/// ends: looking for the next one costs as much as some requests.
+#[derive(Default)]
+struct Requests {
+    under_way: AtomicU32,
+    all_ended: Notify,
+}
+
+/// A request under way.
+struct UnderWay {
+    requests: Arc<Requests>,
+    session: Arc<Session>,
+}
+
+impl Requests {
+    fn begin(self: &Arc<Self>, session: &Arc<Session>) -> UnderWay {
+        self.under_way.fetch_add(1, Relaxed);
+        UnderWay { requests: self.clone(), session: session.clone() }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.under_way.load(Relaxed) > 0
+    }
+
+    async fn ended(&self) {
+        while self.is_busy() {
+            self.all_ended.notified().await;
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        // The only request that ends by it is this one.
+        if std::thread::panicking() {
+            let peer = self.session.peer.address();
+            tracing::error!(%peer, "a request could not be handled: a bug");
+        }
+        if self.requests.under_way.fetch_sub(1, Relaxed) == 1 {
+            self.requests.all_ended.notify_one();
+        }
+    }
+}
+
 /// Says that no further request is taken, and answers those under way.
 async fn finish(
     h3: &mut H3,
-    requests: &mut JoinSet<()>,
-    session: &Session,
+    requests: &Requests,
     connection: &quinn::Connection,
 ) -> Result<(), ConnectionError> {
     h3.shutdown(0).await?;
-    let was_busy = !requests.is_empty();
-    while let Some(ended) = requests.join_next().await {
-        report(session, ended);
-    }
+    let was_busy = requests.is_busy();
+    requests.ended().await;
     if was_busy {
         // Closing gives up what has not arrived yet.
         tokio::time::sleep(connection.rtt() * FAREWELL_TRIPS).await;
@@ -114,15 +152,11 @@ async fn finish(
     Ok(())
 }
 
-/// A request that panicked is the only one that ended.
-fn report(session: &Session, ended: Result<(), tokio::task::JoinError>) {
-    if ended.is_err_and(|error| error.is_panic()) {
-        let peer = session.peer.address();
-        tracing::error!(%peer, "a request could not be handled: a bug");
-    }
-}
-
-async fn request(session: Arc<Session>, resolver: RequestResolver<Guarded, Bytes>) {
+async fn request(
+    session: Arc<Session>,
+    resolver: RequestResolver<Guarded, Bytes>,
+    _under_way: UnderWay,
+) {
     let limits = session.shared.limits;
     let resolved = tokio::time::timeout(limits.header, resolver.resolve_request()).await;
     let (request, stream) = match resolved {
