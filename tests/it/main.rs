@@ -14,6 +14,7 @@ mod heartbeats;
 mod http3;
 mod inputs;
 mod interop;
+mod logs;
 mod loss;
 mod lossy;
 mod metrics;

@@ -50,22 +50,25 @@ impl Serving {
     }
 
     pub(crate) fn start_with(flags: &[&str]) -> Self {
-        Self::spawn(command(&[&["serve"], flags].concat()))
+        Self::spawn(command(&[&["serve"], flags].concat()), Stdio::null())
+    }
+
+    /// Starts one whose log goes to a file.
+    pub(crate) fn start_logging(flags: &[&str], log: std::fs::File) -> Self {
+        Self::spawn(command(&[&["serve"], flags].concat()), log.into())
     }
 
     /// Starts one that may have so many file descriptors open.
     pub(crate) fn start_within(descriptors: u32, flags: &[&str]) -> Self {
         let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
         let program = env!("CARGO_BIN_EXE_pulsegate");
-        Self::spawn(ours("/bin/sh", &[&["-c", &limited, program, "serve"], flags].concat()))
+        let shell = ours("/bin/sh", &[&["-c", &limited, program, "serve"], flags].concat());
+        Self::spawn(shell, Stdio::null())
     }
 
-    fn spawn(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the gateway starts");
+    fn spawn(mut command: Command, log: Stdio) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(log).spawn().expect("the gateway starts");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let agents = lines
             .map_while(Result::ok)

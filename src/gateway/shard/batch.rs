@@ -85,7 +85,7 @@ impl Shards {
             let id = &lane.heartbeat.agent_id;
             match &lane.outcome {
                 Some(Ok(decided)) => {
-                    self.count(&decided.decision);
+                    self.count(id, &decided.decision);
                     let reply = Reply::new(decided, &policies, &config.directives, load);
                     answer(lane.place, id, Ok(&reply));
                 }

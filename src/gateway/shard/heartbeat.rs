@@ -148,7 +148,7 @@ impl Shards {
             };
             self.deliver(index, bench);
             let decided = decided.inspect_err(|refused| self.count_refusal(refused))?;
-            self.count(&decided.decision);
+            self.count(&heartbeat.agent_id, &decided.decision);
             Ok(answer(&Reply::new(&decided, &policies, &config.directives, self.load())))
         })
     }

@@ -279,7 +279,10 @@ impl Shards {
         Some(shard.assignment(stamp.slot, policies, tenant, now))
     }
 
-    fn count(&self, decision: &Decision) {
+    fn count(&self, agent_id: &str, decision: &Decision) {
+        let Decision { number, outcome, next_interval_ms, .. } = *decision;
+        let bound = decision.trace.bound.as_str();
+        tracing::trace!(agent_id, number, outcome = outcome.as_str(), next_interval_ms, bound);
         self.telemetry.directive(decision.trace.bound, decision.next_interval_ms);
     }
 

@@ -11,9 +11,10 @@ use http_body::Body;
 use prost::Message as _;
 use pulsegate_core::TenantId;
 use pulsegate_wire::{Problem, limits};
+use tracing::{Span, info_span};
 
 use super::respond::{self, Answer};
-use super::service::{Session, transport};
+use super::service::{Session, trace, transport};
 use super::{body, respond::internal};
 use crate::admission::{self, Checked, Format, Rejection, authenticate};
 use crate::shard::{Item, Origin, Refused, Reply, protobuf as pb};
@@ -56,9 +57,15 @@ impl Session {
         };
         let bytes = body::read(&self.shared, &parts.headers, body, limit).await?;
         let began = Instant::now();
-        let handle = || match route {
-            Route::Single => self.single(head, &bytes),
-            Route::Batch => self.batch(head, &bytes),
+        // What is logged meanwhile tells the trace that it belongs to.
+        let span = trace(&parts.headers)
+            .map_or_else(Span::none, |traceparent| info_span!("request", traceparent));
+        let handle = || {
+            let _within = span.enter();
+            match route {
+                Route::Single => self.single(head, &bytes),
+                Route::Batch => self.batch(head, &bytes),
+            }
         };
         // A bug in one heartbeat must not cost the other requests of this connection.
         let answer = catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::BoxError;
 use bytes::Bytes;
 use http::header::ALT_SVC;
-use http::{HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::Body;
 use http_body_util::Either;
 use pulsegate_wire::{Code, Problem};
@@ -50,7 +50,9 @@ impl Session {
             _ => None,
         };
         let route = route.filter(|_| self.kind != ListenerKind::Admin);
-        let trace = trace(&request);
+        let trace = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| trace(request.headers()).map(str::to_owned))
+            .flatten();
         let result = match route {
             Some(route) if request.method() == Method::POST => {
                 let result = self.heartbeats(route, request).await;
@@ -132,12 +134,9 @@ pub(super) fn transport(version: Version) -> Transport {
     }
 }
 
-/// The trace that a request belongs to (W3C Trace Context), where somebody will read of it.
-fn trace<B>(request: &Request<B>) -> Option<String> {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return None;
-    }
-    let traceparent = request.headers().get("traceparent")?.to_str().ok()?;
+/// The trace that a request belongs to (W3C Trace Context).
+pub(super) fn trace(headers: &HeaderMap) -> Option<&str> {
+    let traceparent = headers.get("traceparent")?.to_str().ok()?;
     // 55 bytes in version 00; later versions may be longer, but nobody may fill the log.
-    (traceparent.len() <= 128).then(|| traceparent.to_owned())
+    (traceparent.len() <= 128).then_some(traceparent)
 }
