@@ -232,19 +232,27 @@ impl Bench {
         let total = self.plan.one_by_one;
         println!("{total} connections, {AT_A_TIME} at a time: resident MiB after each tenth");
         for wire in [Wire::Stream, Wire::Http3] {
-            let child = Child::secure_gateway()?;
-            let shape = Shape { connections: AT_A_TIME.min(total), lanes: 1 };
-            let mut line = Vec::new();
-            for _ in 0..LOOKS {
-                for _ in 0..(total / LOOKS).div_ceil(shape.connections) {
-                    self.sequence += 64;
-                    fleet::run(wire, child.address, shape, Until::Each(1), self.sequence, || ())?;
-                }
-                line.push(format!("{:.1}", child.resident_kib()? / 1_024.0));
+            for place in 0..self.servers(wire).len() {
+                let child = self.fresh(wire, place)?;
+                let line = self.one_after_another(wire, &child)?;
+                println!("{:<9} {:<9} {line}", wire.name(), child.kind.name());
             }
-            println!("{:<9} {}", wire.name(), line.join(" "));
         }
         Ok(())
+    }
+
+    fn one_after_another(&mut self, wire: Wire, child: &Child) -> io::Result<String> {
+        let total = self.plan.one_by_one;
+        let shape = Shape { connections: AT_A_TIME.min(total), lanes: 1 };
+        let mut line = Vec::new();
+        for _ in 0..LOOKS {
+            for _ in 0..(total / LOOKS).div_ceil(shape.connections) {
+                self.sequence += 64;
+                fleet::run(wire, child.address, shape, Until::Each(1), self.sequence, || ())?;
+            }
+            line.push(format!("{:.1}", child.resident_kib()? / 1_024.0));
+        }
+        Ok(line.join(" "))
     }
 }
 
