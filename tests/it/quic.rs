@@ -358,6 +358,23 @@ fn an_agent_that_moves_is_seen_at_its_new_address_on_the_same_connection() {
     });
 }
 
+/// A client that has beaten once, at this address, comes back with its ticket over a network from
+/// which nothing comes back: it cannot complete the handshake, and all that it sends is early.
+async fn comes_back(
+    endpoint: &quinn::Endpoint,
+    first: std::net::SocketAddr,
+    network: &Network,
+) -> (quinn::Connection, quinn::ZeroRttAccepted) {
+    let first = endpoint.connect(first, "localhost").unwrap().await.unwrap();
+    let mut stream = Stream::open(&first).await;
+    directive(stream.beat(beat("a", 1)).await);
+    first.close(0u32.into(), b"");
+    network.set_mute(true);
+    let connecting = endpoint.connect(network.address, "localhost").unwrap();
+    let Ok(early) = connecting.into_0rtt() else { panic!("no ticket") };
+    early
+}
+
 /// What early data may do and what not, decided while the client cannot have ended its handshake.
 #[test]
 fn early_data_renews_and_does_nothing_else() {
@@ -365,14 +382,7 @@ fn early_data_renews_and_does_nothing_else() {
     run(async {
         let network = Network::before(address(&gateway)).await;
         let endpoint = endpoint(ALPN.as_bytes());
-        let first = endpoint.connect(network.address, "localhost").unwrap().await.unwrap();
-        let mut stream = Stream::open(&first).await;
-        directive(stream.beat(beat("a", 1)).await);
-        first.close(0u32.into(), b"");
-        // Nothing comes back to the client: it cannot complete the handshake.
-        network.set_mute(true);
-        let connecting = endpoint.connect(network.address, "localhost").unwrap();
-        let Ok((connection, accepted)) = connecting.into_0rtt() else { panic!("no ticket") };
+        let (connection, accepted) = comes_back(&endpoint, network.address, &network).await;
         let stop = Heartbeat { status: Status::Stopping as i32, ..beat("a", 9) };
         let register = Heartbeat { class: Some("critical".into()), ..beat("a", 9) };
         let restart = Heartbeat { incarnation: 2, ..beat("a", 1) };
@@ -413,14 +423,8 @@ fn early_data_does_not_move_the_address_that_an_agent_is_seen_at() {
         let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 3], 0).into()).unwrap();
         let config = crate::quic_client::client_config(crate::quic_client::tls(ALPN.as_bytes()));
         endpoint.set_default_client_config(config);
-        let first = endpoint.connect(address(&gateway), "localhost").unwrap().await.unwrap();
-        let mut stream = Stream::open(&first).await;
-        directive(stream.beat(beat("a", 1)).await);
-        first.close(0u32.into(), b"");
-        network.set_mute(true);
         // The network in between makes it come from 127.0.0.1.
-        let connecting = endpoint.connect(network.address, "localhost").unwrap();
-        let Ok((connection, _)) = connecting.into_0rtt() else { panic!("no ticket") };
+        let (connection, _) = comes_back(&endpoint, address(&gateway), &network).await;
         let mut stream = Stream::open(&connection).await;
         stream.send(&heartbeat_frame(beat("a", 2))).await;
         until("renewed early", || sequence(&gateway, "a") == Some(2)).await;
@@ -442,13 +446,7 @@ fn early_data_that_is_sent_again_is_not_read_again() {
     run(async {
         let network = Network::before(address(&gateway)).await;
         let endpoint = endpoint(ALPN.as_bytes());
-        let first = endpoint.connect(network.address, "localhost").unwrap().await.unwrap();
-        let mut stream = Stream::open(&first).await;
-        directive(stream.beat(beat("a", 1)).await);
-        first.close(0u32.into(), b"");
-        network.set_mute(true);
-        let connecting = endpoint.connect(network.address, "localhost").unwrap();
-        let Ok((connection, _)) = connecting.into_0rtt() else { panic!("no ticket") };
+        let (connection, _) = comes_back(&endpoint, network.address, &network).await;
         let mut stream = Stream::open(&connection).await;
         stream.send(&heartbeat_frame(beat("a", 2))).await;
         until("renewed early", || sequence(&gateway, "a") == Some(2)).await;
