@@ -25,14 +25,18 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Serves as the child process that was started with this name.
-    pub(super) fn serve(name: &str, answer: Answer) -> io::Result<()> {
-        match name {
+    /// Serves, where this process was started as a child that does; `None` otherwise.
+    pub(super) fn serve(args: &[String]) -> Option<io::Result<()>> {
+        let behind = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1);
+        let name = behind("--serve")?;
+        let answer: Answer =
+            behind("--answer").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        Some(match name.as_str() {
             "bare-multi" => bare::serve(Layout::Multi, answer),
             "bare-http2" => bare::serve(Layout::PerCoreHttp2, answer),
             "bare-quic" => bare::quic::serve(answer),
             _ => bare::serve(Layout::PerCore, answer),
-        }
+        })
     }
 
     pub(super) fn name(self) -> &'static str {

@@ -62,11 +62,8 @@ struct Round {
 pub(crate) fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| args.iter().any(|arg| arg == name);
-    let behind = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1);
-    if let Some(kind) = behind("--serve") {
-        let answer: Answer =
-            behind("--answer").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        return Kind::serve(kind, answer);
+    if let Some(served) = Kind::serve(&args) {
+        return served;
     }
     let mut plan = if has("--bench") && !has("--test") { Plan::FULL } else { Plan::TINY };
     plan.wrk &= !has("--own-generator");
