@@ -216,3 +216,52 @@ closed_set! {
         Http = 1, "http";
     }
 }
+
+closed_set! {
+    /// Why an incident was opened.
+    IncidentKind as incident_kind, unknown: Silence {
+        /// The agent has failed: it is silent.
+        Silence = 0, "silence";
+        /// The agent beats, but has been stalled or unhealthy for several heartbeats.
+        Health = 1, "health";
+    }
+}
+
+closed_set! {
+    /// What became of an action of recovery.
+    ActionOutcome as action_outcome, unknown: Failed {
+        /// It was carried out.
+        Done = 0, "done";
+        /// It was tried, without success.
+        Failed = 1, "failed";
+        /// It took longer than its limit.
+        TimedOut = 2, "timed_out";
+        /// The agent has no live connection that could carry it.
+        Unreachable = 3, "unreachable";
+        /// No executor of this id is configured.
+        Unknown = 4, "unknown";
+        /// A newer incarnation of the agent took over before the outcome was known. Only the
+        /// machine says this.
+        Superseded = 5, "superseded";
+    }
+}
+
+/// The word of an optional acknowledgement.
+pub(crate) mod ack_outcome_option {
+    use serde::{Deserialize, Serialize};
+
+    use super::AckOutcome;
+
+    pub(crate) fn serialize<S: serde::Serializer>(
+        number: &Option<i32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        number.map(AckOutcome::from_number).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<i32>, D::Error> {
+        Ok(Option::<AckOutcome>::deserialize(deserializer)?.map(|outcome| outcome as i32))
+    }
+}

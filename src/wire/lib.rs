@@ -13,6 +13,7 @@ extern crate alloc;
 mod batch;
 mod directive;
 mod enums;
+pub mod event;
 mod frame;
 mod heartbeat;
 mod id;
@@ -26,8 +27,10 @@ pub mod view;
 pub use batch::{Batch, BatchAnswer, BatchItem};
 pub use directive::{BeatEarly, Command, Directive, EarlyRule, Explain, LeaseGrant};
 pub use enums::{
-    AckOutcome, CommandKind, Health, Outcome, ProbeKind, Reason, State, Status, UnknownName,
+    AckOutcome, ActionOutcome, CommandKind, Health, IncidentKind, Outcome, ProbeKind, Reason,
+    State, Status, UnknownName,
 };
+pub use event::{AgentRecord, Event, EventKind};
 pub use frame::{
     Answer, Answered, ClientFrame, FrameError, FromClient, FromServer, Hello, Push, ServerFrame,
     Welcome, frame_length,
