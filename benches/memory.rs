@@ -57,7 +57,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().collect();
     let has = |name: &str| args.iter().any(|arg| arg == name);
     let agents: u64 = if has("--bench") && !has("--test") { 1_000_000 } else { 1_000 };
-    let config = Config::parse("bench", CONFIG, Path::new("/"), &Overrides::default())?;
+    let config = Config::parse(
+        "bench",
+        CONFIG,
+        Path::new("/"),
+        &Overrides::default().flag("--ephemeral", "journal.ephemeral", "true"),
+    )?;
     let gateway = Gateway::start(Arc::new(config))?;
     let empty = resident_bytes()?;
     println!("{agents} agents with ids of 24 bytes: bytes an agent");

@@ -89,7 +89,7 @@ impl Child {
         let config = std::env::temp_dir().join(format!("pulsegate-bench-{}.toml", address.port()));
         std::fs::write(&config, text)?;
         let process = Command::new(env!("CARGO_BIN_EXE_pulsegate"))
-            .args(["serve", "--listen", &address.to_string(), "--config"])
+            .args(["serve", "--ephemeral", "--listen", &address.to_string(), "--config"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

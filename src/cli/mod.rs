@@ -12,6 +12,7 @@ mod explain;
 mod operator;
 mod serve;
 mod text;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -86,6 +87,8 @@ enum Command {
     Agents(agents::Args),
     /// Say why an agent beats at its cadence.
     Explain(explain::Args),
+    /// Print what happens, as it happens.
+    Watch(watch::Args),
     /// Send one heartbeat and print the directive.
     Beat(beat::Args),
     /// Print or check a configuration.
@@ -106,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Agents(args) => agents::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Beat(args) => beat::run(&args),
         Command::Config(args) => config::run(&args),
         Command::DemoAgent(args) => demo::run_agent(&args),

@@ -7,7 +7,7 @@ use pulsegate_client::Connection;
 use pulsegate_wire::Problem;
 use serde::de::DeserializeOwned;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, Outcome};
 
 /// Longest time that one question takes. Source: chosen; people wait no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,20 +80,46 @@ impl Asked {
         path: &str,
         body: Vec<u8>,
     ) -> Result<Vec<u8>, Failure> {
+        let (status, body) = self.exchange(method, path, body, TIMEOUT).await?;
+        self.accept(status, &body)?;
+        Ok(body)
+    }
+
+    /// What `GET path` is answered with, whatever it is, within this time.
+    pub(super) async fn ask(
+        &mut self,
+        path: &str,
+        patience: Duration,
+    ) -> Result<(http::StatusCode, Vec<u8>), Failure> {
+        self.exchange(http::Method::GET, path, Vec::new(), patience).await
+    }
+
+    /// An answer that is a problem is a failure, with a message for people.
+    pub(super) fn accept(&self, status: http::StatusCode, body: &[u8]) -> Outcome {
+        if status.is_success() {
+            return Ok(());
+        }
+        let problem: Option<Problem> = serde_json::from_slice(body).ok();
+        Err(Failure::new(Exit::Refused, describe(status, problem)))
+    }
+
+    async fn exchange(
+        &mut self,
+        method: http::Method,
+        path: &str,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> Result<(http::StatusCode, Vec<u8>), Failure> {
         let unreachable = |url: &str, why: &dyn std::fmt::Display| {
             Failure::new(Exit::Unavailable, format!("no answer from {url}: {why}"))
         };
         let request = self.connection.request(method, path, body.into());
-        let response = tokio::time::timeout(TIMEOUT, request)
+        let late = || format!("it takes longer than {} s", patience.as_secs());
+        let response = tokio::time::timeout(patience, request)
             .await
-            .map_err(|_| unreachable(&self.url, &"it takes longer than 10 s"))?
+            .map_err(|_| unreachable(&self.url, &late()))?
             .map_err(|error| unreachable(&self.url, &error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response.into_body().to_vec());
-        }
-        let problem: Option<Problem> = serde_json::from_slice(response.body()).ok();
-        Err(Failure::new(Exit::Refused, describe(status, problem)))
+        Ok((response.status(), response.into_body().to_vec()))
     }
 }
 

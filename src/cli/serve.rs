@@ -29,6 +29,13 @@ pub(super) struct Args {
     /// Address of the operator's routes where --listen is not on loopback, such as 127.0.0.1:8421
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin_listen: Option<SocketAddr>,
+    /// Directory of the journal; default: $STATE_DIRECTORY, else pulsegate in $XDG_STATE_HOME, else
+    /// ~/.local/state/pulsegate
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
+    data: Option<PathBuf>,
+    /// Remember nothing over a restart: for trying things out
+    #[arg(long)]
+    ephemeral: bool,
     /// Serve agents outside loopback without TLS or without credentials; default: refused
     #[arg(long)]
     insecure: bool,
@@ -66,6 +73,14 @@ impl Args {
         if let Some(listen) = self.admin_listen {
             overrides = overrides.flag("--admin-listen", "admin_listen", listen.to_string());
         }
+        if let Some(data) = &self.data {
+            // Relative to where the command was given, and not to the file.
+            let data = std::path::absolute(data).unwrap_or_else(|_| data.clone());
+            overrides = overrides.flag("--data", "journal.data_dir", data.to_string_lossy());
+        }
+        if self.ephemeral {
+            overrides = overrides.flag("--ephemeral", "journal.ephemeral", "true");
+        }
         if self.insecure {
             overrides = overrides.flag("--insecure", "insecure", "true");
         }
@@ -73,9 +88,30 @@ impl Args {
     }
 
     fn load(&self) -> Result<Config, Failure> {
-        Config::load(self.config.as_deref(), &self.overrides())
-            .map_err(|error| Failure::new(Exit::Usage, config::problems(&error)))
+        let mut config = Config::load(self.config.as_deref(), &self.overrides())
+            .map_err(|error| Failure::new(Exit::Usage, config::problems(&error)))?;
+        if config.journal.data_dir.is_none() && !config.journal.ephemeral {
+            config.journal.data_dir = Some(data_directory()?);
+        }
+        Ok(config)
     }
+}
+
+/// Where the state of a service belongs when nothing is said: systemd tells its services; others
+/// follow the XDG base directories.
+fn data_directory() -> Result<PathBuf, Failure> {
+    let variable = |name: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(PathBuf::from(value)).filter(|path| path.is_absolute())
+    };
+    variable("STATE_DIRECTORY")
+        .or_else(|| variable("XDG_STATE_HOME").map(|state| state.join("pulsegate")))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state/pulsegate")))
+        .ok_or_else(|| {
+            let message = "nothing says where to keep the journal: give --data DIR, or \
+                           --ephemeral to remember nothing";
+            Failure::new(Exit::Usage, message)
+        })
 }
 
 async fn serve(args: &Args, config: Arc<Config>, logs: &Logs) -> Outcome {
@@ -120,6 +156,11 @@ fn addresses(gateway: &Gateway) -> String {
     let mut text = format!("pulsegate serves\n  agents   {agents}/v1/heartbeats\n");
     if let Some(quic) = addresses.quic {
         text.push_str(&format!("  quic     {quic}, HTTP/3 and {}\n", pulsegate_wire::ALPN));
+    }
+    let journal = gateway.config().journal.clone();
+    match journal.data_dir.filter(|_| !journal.ephemeral) {
+        Some(data) => text.push_str(&format!("  journal  {}\n", data.display())),
+        None => text.push_str("  journal  none: a restart forgets every agent\n"),
     }
     if let Some(admin) = addresses.admin {
         let operators = if admin == addresses.agents { agents } else { format!("http://{admin}") };

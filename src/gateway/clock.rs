@@ -68,6 +68,8 @@ pub struct Clock {
     wall_ms: AtomicU64,
     /// Raw time at which core time began, in milliseconds.
     start_ms: u64,
+    /// Core time at which it began: where the gateway before this one stopped.
+    base_ms: AtomicU64,
 }
 
 const RUNNING: u64 = u64::MAX;
@@ -101,9 +103,16 @@ impl Clock {
             change: Mutex::new(()),
             wall_ms: AtomicU64::new(0),
             start_ms: raw_ms,
+            base_ms: AtomicU64::new(0),
         };
         clock.set_wall();
         clock
+    }
+
+    /// Goes on from this core time, where a gateway before this one stopped. To be called once,
+    /// before anybody keeps an instant.
+    pub fn begin_at(&self, core: Millis) {
+        self.base_ms.store(core.0, SeqCst);
     }
 
     /// Core time.
@@ -131,7 +140,8 @@ impl Clock {
             let offset_ms = self.offset_ms.load(SeqCst);
             let stopped_ms = self.stopped_ms.load(SeqCst);
             if version.is_multiple_of(2) && self.version.load(SeqCst) == version {
-                let now = Millis(raw_ms.min(stopped_ms).saturating_sub(offset_ms));
+                let passed_ms = raw_ms.min(stopped_ms).saturating_sub(offset_ms);
+                let now = Millis(self.base_ms.load(SeqCst)).plus(passed_ms);
                 return Reading { now, raw_ms };
             }
             std::hint::spin_loop();
@@ -263,6 +273,16 @@ mod tests {
             hand.forward(STALL_MS);
             assert_eq!(clock.now(), Millis(second * STALL_MS));
         }
+        assert_eq!(clock.lost_ms(), 0);
+    }
+
+    #[test]
+    fn time_goes_on_from_where_it_stood() {
+        let (hand, clock) = clock();
+        clock.begin_at(Millis(5_000_000));
+        assert_eq!(clock.now(), Millis(5_000_000));
+        hand.forward(900);
+        assert_eq!(clock.now(), Millis(5_000_900));
         assert_eq!(clock.lost_ms(), 0);
     }
 

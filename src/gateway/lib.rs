@@ -3,6 +3,7 @@
 //! ```text
 //! transport → admission → shard → policy, core
 //!                           ↓
+//!       durable → the journal → watch
 //!       recovery, witness, telemetry, config, clock
 //! ```
 //! Rooms import only forwards along these arrows; `api` serves operators beside the way of a
@@ -12,9 +13,11 @@ pub mod admission;
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod durable;
 pub mod recovery;
 pub mod server;
 pub mod shard;
 pub mod telemetry;
 pub mod transport;
+pub mod watch;
 pub mod witness;

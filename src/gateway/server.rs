@@ -1,6 +1,5 @@
 //! Life cycle: everything is put together here, started, reloaded and brought down.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -11,7 +10,8 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
 use pulsegate_policy::{Engine, PolicySet};
-use pulsegate_wire::Command;
+use pulsegate_wire::event::{PoliciesChanged, Reconfigured, TimeHeld};
+use pulsegate_wire::{Command, EventKind};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{broadcast, watch};
 use tokio_rustls::TlsAcceptor;
@@ -20,12 +20,14 @@ use crate::admission::{Shed, Sources};
 use crate::api::{self, ListenerKind};
 use crate::clock::{Clock, Hold};
 use crate::config::{Certificate, Config};
+use crate::durable::Durable;
 use crate::recovery::{Fleet, Recovery};
-use crate::shard::{Parts, Quota, Shards, drive};
+use crate::shard::{Parts, Quota, Shards, drive, keep};
 use crate::telemetry::Telemetry;
 use crate::transport::{
     self, BindError, Bound, Certificates, ConnectionLimits, Endpoint, Lane, Phase, Shared, Worker,
 };
+use crate::watch::Hub;
 use crate::witness::{self, Witness};
 
 /// Shards a worker: with four, two threads seldom want the same one. Source: DESIGN §2.
@@ -39,6 +41,10 @@ const CONTROL_THREADS: usize = 2;
 /// later; smaller: more looks, of a microsecond each. Source: chosen.
 const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
+/// Events since the last snapshot that make one worth taking at the end, so that the next start is
+/// quick. Source: chosen; they are replayed in some ten milliseconds.
+const SNAPSHOT_AT_END: u64 = 100_000;
+
 /// How long a client may remember that HTTP/3 is served, in seconds. Larger: fewer clients ask over
 /// TCP first; smaller: QUIC that is turned off is missed for a shorter time. Source: chosen.
 const ALT_SVC_SECONDS: u32 = 3_600;
@@ -50,6 +56,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     recovery: Recovery,
     witness: Witness,
+    durable: Durable,
+    hub: Arc<Hub>,
     telemetry: Telemetry,
     engine: Engine,
     /// `None` for cleartext.
@@ -100,6 +108,15 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Nothing says where the journal is kept.
+    #[error("journal.data_dir says nothing: name a directory, or set journal.ephemeral")]
+    NoPlace,
+    /// The journal cannot be used.
+    #[error("the journal cannot be used")]
+    Journal(#[from] pulsegate_journal::OpenError),
+    /// The journal was opened, and cannot be read.
+    #[error("the journal cannot be read")]
+    Replay(#[from] pulsegate_journal::ReplayError),
     /// Threads could not be started.
     #[error("threads cannot be started")]
     Threads(#[source] io::Error),
@@ -112,21 +129,30 @@ impl Gateway {
     /// [`Error`]; nothing runs.
     pub fn start(config: Arc<Config>) -> Result<Self, Error> {
         Self::check_listeners(&config)?;
+        if config.journal.data_dir.is_none() && !config.journal.ephemeral {
+            return Err(Error::NoPlace);
+        }
         let engine = Engine::new(config.policy_limits())?;
         let policies = load_policies(&engine, &config)?;
         let count = worker_count(&config);
         let doors = open(&config, count)?;
         let (addresses, certificates) = (doors.addresses, doors.certificates.clone());
-        let control = control_threads().map_err(Error::Threads)?;
         let clock = Arc::new(Clock::default());
+        let hub = Arc::new(Hub::default());
+        let (durable, past) = Durable::open(&config, clock.clone(), &hub)?;
+        let control = control_threads().map_err(Error::Threads)?;
         let telemetry = Telemetry::new(&config);
         telemetry.set_policies(policies.names());
-        let tools = Tools { config: &config, clock: &clock, telemetry: &telemetry };
-        let (shards, recovery, witness) = tools.assemble(count, policies, control.handle());
+        let tools = Tools { config: &config, clock: &clock, durable: &durable, telemetry: &telemetry };
+        let workers = Workers { count, runtime: control.handle() };
+        let (shards, recovery, witness) = tools.assemble(&workers, policies, past.hash_key);
+        shards.restore(past)?;
         let current = Arc::new(ArcSwap::new(config.clone()));
         let ready = Arc::new(AtomicBool::new(false));
         let router = api::router(api::State {
             shards: shards.clone(),
+            hub: hub.clone(),
+            durable: durable.clone(),
             clock: clock.clone(),
             config: current.clone(),
             telemetry: telemetry.clone(),
@@ -134,6 +160,7 @@ impl Gateway {
         });
         let shared = Arc::new(Shared {
             shards: shards.clone(),
+            durable: durable.clone(),
             clock: clock.clone(),
             telemetry: telemetry.clone(),
             sources: Sources::new(unknown_quota(&config)),
@@ -157,6 +184,8 @@ impl Gateway {
             shared,
             recovery,
             witness,
+            durable,
+            hub,
             telemetry,
             engine,
             certificates,
@@ -175,6 +204,7 @@ impl Gateway {
     fn attend(&self) {
         let Some(control) = &self.control else { return };
         control.spawn(time(self.shared.clone(), self.workers.clone()));
+        control.spawn(keep(self.shards.clone()));
         control.spawn(collect_logs(self.engine.clone(), self.telemetry.clone()));
         if let Some(certificates) = &self.certificates {
             control.spawn(watch_files(certificates.clone(), self.config.clone()));
@@ -231,6 +261,7 @@ impl Gateway {
         }
         self.telemetry.set_config(&config);
         self.telemetry.set_policies(policies.names());
+        self.durable.reconfigure(&config);
         self.shards.reconfigure(&config);
         self.shards.set_policies(policies);
         self.recovery.reconfigure(config.clone());
@@ -238,8 +269,15 @@ impl Gateway {
         self.shared.sources.set_quota(unknown_quota(&config));
         self.shared.shed.set_limit(config.limits.in_flight);
         self.config.store(config);
+        self.durable.note("", EventKind::Reconfigured(Reconfigured { kept: reload.kept.clone() }));
+        self.note_policies();
         self.telemetry.reloaded(&reload.kept);
         Ok(reload.kept)
+    }
+
+    fn note_policies(&self) {
+        let policies = self.shards.policies().revisions();
+        self.durable.note("", EventKind::PoliciesChanged(PoliciesChanged { policies }));
     }
 
     /// Stops accepting, answers what is in flight and lets programs of recovery end, for at most
@@ -248,6 +286,7 @@ impl Gateway {
         self.ready.store(false, Relaxed);
         // From here on agents cannot connect: their silence is ours.
         self.shared.clock.hold(Hold::Draining);
+        self.hub.close();
         self.phase.send_replace(Phase::Draining);
         let workers = async {
             for worker in self.workers.iter() {
@@ -263,7 +302,20 @@ impl Gateway {
                 worker.ended().await;
             }
         }
+        self.close_journal().await;
         self.end();
+    }
+
+    /// Makes durable what still waits, and that this was an end in order.
+    async fn close_journal(&self) {
+        let (shards, durable) = (self.shards.clone(), self.durable.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            shards.snapshot_if_due(SNAPSHOT_AT_END);
+            durable.close(shards.ended());
+        });
+        if closed.await.is_err() {
+            tracing::error!("the journal could not be closed: a bug");
+        }
     }
 
     /// An agent listener outside loopback needs TLS and credentials. Operator routes are guarded
@@ -282,6 +334,7 @@ impl Gateway {
     fn end(&mut self) {
         self.ready.store(false, Relaxed);
         self.phase.send_replace(Phase::Ended);
+        self.hub.disconnect();
         if let Some(control) = self.control.take() {
             end(control);
         }
@@ -314,10 +367,17 @@ impl witness::Fleet for Shards {
     }
 }
 
+/// Threads of heartbeats, and the runtime of everything beside them.
+struct Workers<'a> {
+    count: usize,
+    runtime: &'a Handle,
+}
+
 /// What all rooms share.
 struct Tools<'a> {
     config: &'a Arc<Config>,
     clock: &'a Arc<Clock>,
+    durable: &'a Durable,
     telemetry: &'a Telemetry,
 }
 
@@ -326,25 +386,27 @@ impl Tools<'_> {
     /// and what they find comes back.
     fn assemble(
         &self,
-        workers: usize,
+        workers: &Workers<'_>,
         policies: PolicySet,
-        runtime: &Handle,
+        hash_key: [u64; 2],
     ) -> (Arc<Shards>, Recovery, Witness) {
         let (config, clock) = (self.config.clone(), self.clock.clone());
-        let telemetry = self.telemetry.clone();
-        let recovery = Recovery::new(config.clone(), telemetry.clone(), runtime.clone());
-        let witness =
-            Witness::new(config.clone(), clock.clone(), telemetry.clone(), runtime.clone());
+        let (telemetry, durable) = (self.telemetry.clone(), self.durable.clone());
+        let runtime = || workers.runtime.clone();
+        let recovery =
+            Recovery::new(config.clone(), durable.clone(), telemetry.clone(), runtime());
+        let witness = Witness::new(config.clone(), clock.clone(), telemetry.clone(), runtime());
         let (starter, asker) = (recovery.clone(), witness.clone());
         let parts = Parts {
             config,
             policies: Arc::new(policies),
             clock,
+            durable,
             telemetry,
-            start_action: Box::new(move |action| starter.start(action)),
+            start_action: Box::new(move |action, intent| starter.start(action, intent)),
             ask_witness: Box::new(move |suspicion, address| asker.ask(suspicion, address)),
         };
-        let shards = Arc::new(Shards::new(workers * SHARDS_A_WORKER, hash_key(), parts));
+        let shards = Arc::new(Shards::new(workers.count * SHARDS_A_WORKER, hash_key, parts));
         let fleet: Weak<dyn Fleet> = Arc::downgrade(&(shards.clone() as Arc<dyn Fleet>));
         recovery.connect(fleet);
         let fleet: Weak<dyn witness::Fleet> =
@@ -357,6 +419,7 @@ impl Tools<'_> {
 /// Lets time pass, unless a worker is stuck or heartbeats are turned away.
 async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>) {
     let clock = shared.clock.clone();
+    let mut lost_ms = clock.lost_ms();
     drive(shared.shards.clone(), move || {
         let raw_ms = clock.read().raw_ms;
         if workers.iter().any(|worker| worker.is_stuck(raw_ms)) {
@@ -368,6 +431,11 @@ async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>) {
             tracing::warn!(held_ms, "all workers turn again");
         }
         shared.shed.settle();
+        let lost_before_ms = std::mem::replace(&mut lost_ms, clock.lost_ms());
+        if lost_ms > lost_before_ms {
+            let held = TimeHeld { lasted_ms: lost_ms - lost_before_ms };
+            shared.durable.note("", EventKind::TimeHeld(held));
+        }
     })
     .await;
 }
@@ -409,11 +477,6 @@ fn load_policies(engine: &Engine, config: &Config) -> Result<PolicySet, pulsegat
 fn worker_count(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     config.server.workers.map_or_else(cores, |workers| workers as usize).max(1)
-}
-
-/// Drawn anew at each start: nothing outlives the process yet that would have to agree with it.
-fn hash_key() -> [u64; 2] {
-    [0, 1].map(|half: u64| RandomState::new().hash_one(half))
 }
 
 fn unknown_quota(config: &Config) -> Quota {

@@ -200,6 +200,13 @@ impl PolicySet {
         &self.entry(assignment).early
     }
 
+    /// Every policy that was loaded, as `name@revision`.
+    #[must_use]
+    pub fn revisions(&self) -> Vec<String> {
+        let named = self.policies.iter();
+        named.map(|policy| format!("{}@{}", policy.name, policy.revision)).collect()
+    }
+
     /// Names by policy index; the first is `builtin`.
     #[must_use]
     pub fn names(&self) -> &[String] {

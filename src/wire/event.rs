@@ -434,9 +434,6 @@ bodies! {
 
     /// Of [`EventKind::TimeHeld`].
     TimeHeld {
-        /// Why.
-        #[prost(string, tag = "1")]
-        reason: String,
         /// How long, in milliseconds.
         #[prost(uint64, tag = "2")]
         lasted_ms: u64,

@@ -99,6 +99,8 @@ codes! {
     RequestTimeout, 19, "request_timeout", 408, "the request took too long to arrive";
     /// The gateway itself failed; the cause stands in its log.
     Internal, 20, "internal", 500, "the gateway failed";
+    /// What was asked for was there, and is no longer kept.
+    Gone, 21, "gone", 410, "it is no longer kept";
 }
 
 /// A problem document.

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Health, State, Status};
+use crate::{Event, Health, State, Status};
 
 /// One agent, as `GET /v1/agents/{id}` and listings show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,15 @@ pub struct AgentPage {
     /// Where the next page begins; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// What happened since: `GET /v1/watch?since=…&wait=…`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchPage {
+    /// The events, in order; none when nothing that was asked for happened in time.
+    pub events: Vec<Event>,
+    /// Where to go on.
+    pub next: String,
 }
 
 /// The fleet at a glance: `GET /health/agents`.

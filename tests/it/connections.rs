@@ -251,8 +251,9 @@ fn tls_chooses_the_protocol_that_the_client_asks_for() {
 
 #[test]
 fn an_open_listener_without_tls_and_credentials_is_refused() {
-    let overrides =
-        pulsegate_gateway::config::Overrides::default().flag("--listen", "listen", "0.0.0.0:0");
+    let overrides = pulsegate_gateway::config::Overrides::default()
+        .flag("--listen", "listen", "0.0.0.0:0")
+        .flag("--ephemeral", "journal.ephemeral", "true");
     let parse = |toml: &str| {
         Config::parse("test", toml, std::path::Path::new("."), &overrides)
             .map_err(|error| error.to_string())

@@ -50,19 +50,27 @@ impl Serving {
     }
 
     pub(crate) fn start_with(flags: &[&str]) -> Self {
-        Self::spawn(command(&[&["serve"], flags].concat()), Stdio::null())
+        Self::spawn(command(&[&["serve", "--ephemeral"], flags].concat()), Stdio::null())
+    }
+
+    /// Starts one with a journal in this directory.
+    pub(crate) fn start_durable(data: &std::path::Path, flags: &[&str]) -> Self {
+        let data = data.to_str().expect("a name in UTF-8");
+        let own = ["serve", "--data", data, "--listen", "127.0.0.1:0"];
+        Self::spawn(command(&[&own, flags].concat()), Stdio::null())
     }
 
     /// Starts one whose log goes to a file.
     pub(crate) fn start_logging(flags: &[&str], log: std::fs::File) -> Self {
-        Self::spawn(command(&[&["serve"], flags].concat()), log.into())
+        Self::spawn(command(&[&["serve", "--ephemeral"], flags].concat()), log.into())
     }
 
     /// Starts one that may have so many file descriptors open.
     pub(crate) fn start_within(descriptors: u32, flags: &[&str]) -> Self {
         let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
         let program = env!("CARGO_BIN_EXE_pulsegate");
-        let shell = ours("/bin/sh", &[&["-c", &limited, program, "serve"], flags].concat());
+        let shell =
+            ours("/bin/sh", &[&["-c", &limited, program, "serve", "--ephemeral"], flags].concat());
         Self::spawn(shell, Stdio::null())
     }
 

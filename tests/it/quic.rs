@@ -492,7 +492,11 @@ fn a_gateway_that_was_restarted_ends_connections_that_it_does_not_know() {
     files.write(&crate::quic_limits::Identity::new());
     let tls = files.toml();
     let listen = move |port: u16| {
-        let overrides = Overrides::default().flag("--listen", "listen", "127.0.0.1:0");
+        let overrides = Overrides::default().flag("--listen", "listen", "127.0.0.1:0").flag(
+            "--ephemeral",
+            "journal.ephemeral",
+            "true",
+        );
         let toml = format!("quic_listen = \"127.0.0.1:{port}\"\n{tls}");
         let config = Config::parse("test", &toml, std::path::Path::new("."), &overrides).unwrap();
         pulsegate_gateway::server::Gateway::start(config.into()).unwrap()

@@ -355,7 +355,11 @@ fn quic_can_be_turned_off_and_needs_a_certificate() {
     let gateway = start(TLS);
     let addresses = gateway.addresses();
     assert_eq!(addresses.quic, Some(addresses.agents), "one number for both");
-    let overrides = pulsegate_gateway::config::Overrides::default();
+    let overrides = pulsegate_gateway::config::Overrides::default().flag(
+        "--ephemeral",
+        "journal.ephemeral",
+        "true",
+    );
     let parse = |toml: &str| {
         let directory = std::path::Path::new(".");
         pulsegate_gateway::config::Config::parse("test", toml, directory, &overrides)

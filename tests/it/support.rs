@@ -20,7 +20,11 @@ pub fn start(toml: &str) -> Gateway {
 
 /// The configuration that [`start`] uses. Top-level keys must come first in `toml`.
 pub fn config(toml: &str) -> Config {
-    let overrides = Overrides::default().flag("--listen", "listen", "127.0.0.1:0");
+    let overrides = Overrides::default().flag("--listen", "listen", "127.0.0.1:0").flag(
+        "--ephemeral",
+        "journal.ephemeral",
+        "true",
+    );
     Config::parse("test", toml, Path::new("."), &overrides).expect("a configuration")
 }
 

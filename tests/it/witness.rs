@@ -278,7 +278,11 @@ fn an_agent_of_ipv6_is_asked_at_its_address() {
         eprintln!("SKIPPED: this machine has no IPv6; no probe over it was tested");
         return;
     };
-    let overrides = Overrides::default().flag("--listen", "listen", "[::1]:0");
+    let overrides = Overrides::default().flag("--listen", "listen", "[::1]:0").flag(
+        "--ephemeral",
+        "journal.ephemeral",
+        "true",
+    );
     let toml = vital(NEVER_MS);
     let config = Config::parse("test", &toml, std::path::Path::new("."), &overrides);
     let config = Arc::new(config.expect("a configuration"));

@@ -65,7 +65,7 @@ pub(super) fn build(
 }
 
 fn text(speed: Speed, agents: usize, listen: SocketAddr, restart: &[String]) -> String {
-    let mut text = format!("listen = \"{listen}\"\n");
+    let mut text = format!("listen = \"{listen}\"\n[journal]\nephemeral = true\n");
     for (_, class) in Classes::default().iter() {
         let [interval, suspect, fail, act] =
             [class.interval_ms, class.suspect_grace_ms, class.fail_grace_ms, class.act_grace_ms]

@@ -61,6 +61,14 @@ impl Rejection {
         Self::of(Problem::new(Code::TooEarly, detail))
     }
 
+    /// What has to be durable cannot be made durable now.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let detail = "the journal cannot be written now; repeat it";
+        let problem = Problem::new(Code::JournalUnavailable, detail);
+        Self::of(problem.with_retry_after_ms(UNAVAILABLE_RETRY_MS))
+    }
+
     /// The code of the problem.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -85,10 +93,16 @@ fn machine(refusal: Refusal) -> Problem {
             field: Some("incarnation".to_owned()),
             ..Problem::new(Code::AgentStopped, "this incarnation has left; start a newer one")
         },
+        Refusal::ReadOnly => *Rejection::unavailable().problem,
         Refusal::Full => Problem::new(Code::Overloaded, "there is no room for another agent")
             .with_retry_after_ms(FULL_RETRY_MS),
     }
 }
+
+/// When an agent whose heartbeat could not be made durable shall come again. A slow disk may be
+/// done by then; a full one is not, and a fleet must not hammer it. Source: chosen; as long as an
+/// answer waits for the disk, twice.
+const UNAVAILABLE_RETRY_MS: u64 = 2_000;
 
 /// When an agent that found no room shall ask again: room comes when others are forgotten, and
 /// that takes long. Source: chosen.

@@ -14,6 +14,7 @@ use pulsegate_wire::{AgentId, Code, Problem, Registration, limits};
 use super::problem::Refused;
 use super::query::{self, Pairs, Query};
 use super::{State, view};
+use crate::admission::Rejection;
 
 /// Agents that one request of a listing looks at, so that a filter that matches nobody does not
 /// hold a worker for long. The page is then shorter than asked for, and says where to go on.
@@ -93,10 +94,12 @@ pub(super) async fn put(
     let is_new = state.shards.put(tenant, &id, registration).map_err(|refusal| match refusal {
         Refusal::Full => Refused::new(Code::Overloaded, "there is no room for another agent"),
         Refusal::Stopped => Refused::new(Code::AgentStopped, "this incarnation has left"),
+        Refusal::ReadOnly => undurable(),
         Refusal::IncarnationStale { .. } => {
             Refused::new(Code::IncarnationStale, "a newer incarnation is known")
         }
     })?;
+    durable(&state).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(find(&state, tenant, &id)?)).into_response())
 }
@@ -108,7 +111,11 @@ pub(super) async fn delete(
     params: Params,
 ) -> Result<StatusCode, Refused> {
     let (tenant, id) = key(&state, id, params)?;
-    if state.shards.stop(tenant, &id) { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    if !state.shards.stop(tenant, &id) {
+        return Err(unknown());
+    }
+    durable(&state).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /v1/agents/{id}/pause`
@@ -117,7 +124,7 @@ pub(super) async fn pause(
     id: Id,
     params: Params,
 ) -> Result<Json<AgentView>, Refused> {
-    set_paused(&state, id, params, true)
+    set_paused(&state, id, params, true).await
 }
 
 /// `POST /v1/agents/{id}/resume`
@@ -126,10 +133,10 @@ pub(super) async fn resume(
     id: Id,
     params: Params,
 ) -> Result<Json<AgentView>, Refused> {
-    set_paused(&state, id, params, false)
+    set_paused(&state, id, params, false).await
 }
 
-fn set_paused(
+async fn set_paused(
     state: &State,
     id: Id,
     params: Params,
@@ -139,6 +146,7 @@ fn set_paused(
     if !state.shards.pause(tenant, &id, paused) {
         return Err(unknown());
     }
+    durable(state).await?;
     find(state, tenant, &id).map(Json)
 }
 
@@ -161,6 +169,17 @@ pub(super) fn pairs(params: Params) -> Result<Pairs, Refused> {
         Ok(FromQuery(pairs)) => Ok(pairs),
         Err(_) => Err(Refused::new(Code::Malformed, "the query could not be parsed")),
     }
+}
+
+/// Waits until everything that was done up to now is durable: nothing is told to an operator that
+/// a restart could take back.
+pub(super) async fn durable(state: &State) -> Result<(), Refused> {
+    state.durable.wait(state.durable.newest()).await.map_err(|_| undurable())
+}
+
+/// What was asked for cannot be made durable.
+pub(super) fn undurable() -> Refused {
+    Refused::from(Rejection::unavailable().problem)
 }
 
 /// No such agent.

@@ -6,7 +6,7 @@
 //! Every error is a problem document (RFC 9457) of the one table in `wire`. Every route does a
 //! bounded amount of work at a time.
 //!
-//! This room may touch `shard`, `clock`, `config` and `telemetry`.
+//! This room may touch `shard`, `watch`, `durable`, `clock`, `config` and `telemetry`.
 
 mod agents;
 mod explain;
@@ -18,6 +18,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,8 +31,10 @@ use pulsegate_wire::Code;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::durable::Durable;
 use crate::shard::Shards;
 use crate::telemetry::Telemetry;
+use crate::watch::Hub;
 
 use problem::Refused;
 
@@ -52,6 +55,10 @@ pub enum ListenerKind {
 pub struct State {
     /// The agents.
     pub shards: Arc<Shards>,
+    /// What happened.
+    pub hub: Arc<Hub>,
+    /// What answers wait for.
+    pub durable: Durable,
     /// Core time.
     pub clock: Arc<Clock>,
     /// The configuration in force.
@@ -89,6 +96,7 @@ fn routes() -> Vec<Route> {
         route("/v1/agents/{id}/explain", &["get"], get(explain::show)),
         route("/v1/agents/{id}/pause", &["post"], post(agents::pause)),
         route("/v1/agents/{id}/resume", &["post"], post(agents::resume)),
+        route("/v1/watch", &["get"], get(watch::watch)),
         // The transport serves these itself; what arrives here came by another method.
         route("/v1/heartbeats", &["post"], post(not_found)),
         route("/v1/heartbeats/batch", &["post"], post(not_found)),

@@ -47,8 +47,29 @@ pub(super) async fn metrics(FromState(state): FromState<State>) -> impl IntoResp
         held: state.clock.is_held(),
         held_ms: state.clock.lost_ms(),
         events_queued: state.shards.events_queued(),
+        journal: journal(&state),
+        watchers: state.hub.watchers(),
     };
     ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], state.telemetry.scrape(&figures))
+}
+
+fn journal(state: &State) -> telemetry::JournalFigures {
+    let status = state.durable.journal().status();
+    telemetry::JournalFigures {
+        events: status.written,
+        queued: status.queue,
+        commit: [status.commit_p50, status.commit_p99],
+        bytes: [
+            status.event_bytes,
+            status.heartbeat_bytes,
+            status.dead_letter_bytes,
+            status.file_bytes,
+        ],
+        read_only: status.read_only.is_some(),
+        unrecorded: state.durable.lost(),
+        heartbeats_dropped: status.heartbeats_dropped,
+        dead_letters: status.dead_letters,
+    }
 }
 
 /// `GET /healthz`: the process turns.

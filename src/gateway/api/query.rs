@@ -99,18 +99,18 @@ pub(super) fn tenant(state: &State, pairs: &Pairs) -> Result<TenantId, Refused> 
     Ok(tenant)
 }
 
-fn find_tenant(config: &Config, name: &str) -> Result<TenantId, Refused> {
+pub(super) fn find_tenant(config: &Config, name: &str) -> Result<TenantId, Refused> {
     config.tenants.find(name).ok_or_else(|| Refused::field("tenant", "no tenant of this name"))
 }
 
-fn word<T: std::str::FromStr<Err = pulsegate_wire::UnknownName>>(
+pub(super) fn word<T: std::str::FromStr<Err = pulsegate_wire::UnknownName>>(
     name: &str,
     value: &str,
 ) -> Result<T, Refused> {
     value.parse().map_err(|error: T::Err| Refused::field(name, &error.to_string()))
 }
 
-fn push(values: &mut Vec<String>, name: &str, value: &str) -> Result<(), Refused> {
+pub(super) fn push(values: &mut Vec<String>, name: &str, value: &str) -> Result<(), Refused> {
     if values.len() == MAX_FILTERS {
         let problem = pulsegate_wire::Problem::on_field(name, "stands too often");
         return Err(Refused::from(problem.with_limit(MAX_FILTERS as f64)));
@@ -120,6 +120,11 @@ fn push(values: &mut Vec<String>, name: &str, value: &str) -> Result<(), Refused
 }
 
 impl Filter {
+    /// Agents with all of these labels, each `key:value`.
+    pub(super) fn labelled(labels: Vec<String>) -> Self {
+        Self { labels, ..Self::default() }
+    }
+
     /// Whether an agent is asked for.
     pub(super) fn takes(&self, found: &Found<'_>) -> bool {
         let info = &found.info;

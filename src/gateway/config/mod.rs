@@ -31,8 +31,8 @@ use pulsegate_policy as policy;
 pub use credentials::{Credentials, Digest, Tenants};
 pub use executors::{ExecOptions, Executor, ExecutorKind, ExecutorOptions, Program};
 pub use options::{
-    Cadence, ClassOptions, Detection, Directives, Limits, Log, LogFormat, LogLevel, PolicyLimits,
-    Probes, Recovery, Server, Tls,
+    Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, LogFormat, LogLevel,
+    PolicyLimits, Probes, Recorded, Recovery, Server, Tls,
 };
 pub use overrides::Overrides;
 pub use policies::{PolicySource, Reference};
@@ -48,6 +48,8 @@ pub struct Config {
     pub server: Server,
     /// The certificate of the agents' address; `None` for cleartext.
     pub tls: Option<Certificate>,
+    /// What is remembered over a restart.
+    pub journal: Journal,
     /// Who may beat, and for which tenant.
     pub credentials: Credentials,
     /// Names of the tenants by index; 0 is `default`.
@@ -214,6 +216,7 @@ impl Config {
             kept.extend(keys.into_iter().map(|key| format!("{name}{dot}{key}")));
         };
         section("", config.server.reload(&new.server));
+        section("journal", config.journal.reload(&new.journal));
         section("cadence", config.cadence.reload(&new.cadence));
         section("detection", config.detection.reload(&new.detection));
         section("limits", config.limits.reload(&new.limits));

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use super::section::{Bounds, section};
 use super::setting::words;
 
+/// Bytes of a gibibyte.
+const GIB: u64 = 1 << 30;
+
 words! {
     /// Form of the log.
     LogFormat {
@@ -29,6 +32,49 @@ words! {
         Debug = "debug",
         /// Every heartbeat.
         Trace = "trace",
+    }
+}
+
+words! {
+    /// Which heartbeats the journal keeps.
+    Recorded {
+        /// None.
+        Off = "off",
+        /// Whole streams of about a thousand agents, chosen by hash.
+        Sample = "sample",
+        /// Every one.
+        All = "all",
+    }
+}
+
+section! {
+    /// What the gateway remembers over a restart, and for how long.
+    Journal {
+        /// Directory of the journal; made where it is not there. One gateway at a time uses it.
+        data_dir: Option<PathBuf> = None =>
+            Bounds::text("path").example("/var/lib/pulsegate"), restart,
+            "none: $STATE_DIRECTORY, which systemd sets, else pulsegate in $XDG_STATE_HOME, else \
+             ~/.local/state/pulsegate";
+        /// Keeps nothing over a restart: for trying things out.
+        ephemeral: bool = false => Bounds::text("true or false"), restart,
+            "a gateway that forgets fails agents wrongly, or never";
+        /// Events older than this are removed.
+        max_age_ms: u32 = 604_800_000 => Bounds::ms(60_000, 2_592_000_000), restart,
+            "a week: what happened last weekend can still be looked up";
+        /// Events beyond this size are removed, the oldest first. The state of agents is not
+        /// counted: it is kept as long as they are known.
+        max_bytes: u64 = 4 * GIB => Bounds::rate("bytes", 16e6, 1e15), restart,
+            "forty million events: a restless month of ten thousand agents";
+        /// Which heartbeats are kept, so that policies can be tried on them.
+        heartbeats: Recorded = Recorded::Sample => Bounds::text("off, sample or all"), restart,
+            "a thousand agents tell how a policy does, at a fraction of the disk";
+        /// Heartbeats older than this are removed.
+        heartbeats_max_age_ms: u32 = 172_800_000 => Bounds::ms(60_000, 2_592_000_000), restart,
+            "two days: last night is always there";
+        /// Heartbeats beyond this size are removed, the oldest first.
+        heartbeats_max_bytes: u64 = GIB =>
+            Bounds::rate("bytes", 1e6, 1e15), restart,
+            "a day of a thousand agents at 30 s";
     }
 }
 

@@ -8,8 +8,8 @@ use toml::de::DeTable;
 use super::credentials::{Credentials, Digest, Tenants};
 use super::executors::Executor;
 use super::options::{
-    Cadence, ClassOptions, Detection, Directives, Limits, Log, PolicyLimits, Probes, Recovery,
-    Server, Tls,
+    Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits, Probes,
+    Recovery, Server, Tls,
 };
 use super::overrides::Overrides;
 use super::problem::Error;
@@ -68,6 +68,7 @@ fn read(root: &mut Table<'_, '_>, directory: &Path) -> Config {
     let config = Config {
         server,
         tls,
+        journal: journal(root, directory),
         credentials,
         tenants,
         admin_token,
@@ -88,6 +89,12 @@ fn read(root: &mut Table<'_, '_>, directory: &Path) -> Config {
     check_listeners(root, &config);
     check_directives(root, &config);
     config
+}
+
+fn journal(root: &mut Table<'_, '_>, directory: &Path) -> Journal {
+    let mut journal = root.section("journal", Journal::default());
+    journal.data_dir = journal.data_dir.map(|data| directory.join(data));
+    journal
 }
 
 fn certificate(root: &mut Table<'_, '_>, tls: Tls, directory: &Path) -> Option<Certificate> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::executors::{ExecOptions, ExecutorOptions};
 use super::options::{
-    Cadence, ClassOptions, Detection, Directives, Limits, Log, PolicyLimits, Probes, Recovery,
+    Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits, Probes, Recovery,
     Server, Tls,
 };
 use super::overrides::variable;
@@ -72,6 +72,8 @@ pub fn template() -> String {
     section(&mut out, "", "Where the gateway listens.", &Server::default());
     let tls = "The certificate of the agents' address: it changes live, having one does not.";
     section(&mut out, "tls", tls, &Tls::default());
+    let journal = Journal::default();
+    section(&mut out, "journal", "What is remembered over a restart, how long.", &journal);
     section(&mut out, "cadence", "How intervals move.", &Cadence::default());
     let detection = Detection::default();
     section(&mut out, "detection", "When agents nobody hears of are given up.", &detection);

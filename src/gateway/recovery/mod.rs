@@ -10,7 +10,10 @@
 //! - `exec` runs a configured program: see [`exec`]. At most `recovery.concurrency` run at once
 //!   and `recovery.queue` wait for their turn; one beyond fails at once.
 //!
-//! This room may touch `core`, `config` and `telemetry`. It does not know the shards.
+//! Nothing is started before its intent is durable: a gateway that is killed in between finds out of
+//! it when it comes back.
+//!
+//! This room may touch `core`, `config`, `durable` and `telemetry`. It does not know the shards.
 
 pub mod exec;
 #[cfg(test)]
@@ -27,6 +30,7 @@ use pulsegate_wire::{Command, CommandKind};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, ExecutorKind, Program};
+use crate::durable::{Durable, Ticket};
 use crate::telemetry::{Gauge, Telemetry, incident_word};
 
 use exec::Facts;
@@ -47,6 +51,7 @@ pub struct Recovery {
 
 struct Inner {
     config: ArcSwap<Config>,
+    durable: Durable,
     telemetry: Telemetry,
     runtime: tokio::runtime::Handle,
     fleet: OnceLock<Weak<dyn Fleet>>,
@@ -61,12 +66,18 @@ struct Inner {
 impl Recovery {
     /// Executors of this configuration, run on this runtime.
     #[must_use]
-    pub fn new(config: Arc<Config>, telemetry: Telemetry, runtime: tokio::runtime::Handle) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        durable: Durable,
+        telemetry: Telemetry,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
         let concurrency = config.recovery.concurrency;
         let queue = config.recovery.queue as usize;
         Self {
             inner: Arc::new(Inner {
                 config: ArcSwap::new(config),
+                durable,
                 telemetry,
                 runtime,
                 fleet: OnceLock::new(),
@@ -91,11 +102,18 @@ impl Recovery {
         self.inner.config.store(config);
     }
 
-    /// Starts an action and returns at once.
-    pub fn start(&self, action: Action) {
+    /// Starts an action once its intent is durable, and returns at once. One whose intent cannot
+    /// be made durable fails.
+    pub fn start(&self, action: Action, intent: Ticket) {
         let inner = Arc::clone(&self.inner);
         self.inner.runtime.spawn(async move {
-            let outcome = inner.carry_out(&action).await;
+            let outcome = match inner.durable.wait(intent).await {
+                Ok(()) => inner.carry_out(&action).await,
+                Err(_) => {
+                    let why = "not started: the journal cannot be written";
+                    inner.refused(&action, why)
+                }
+            };
             if let Some(fleet) = inner.fleet() {
                 fleet.handle_outcome(&action, outcome);
             }
@@ -144,19 +162,19 @@ impl Inner {
         if known { ActionOutcome::Done } else { ActionOutcome::Unreachable }
     }
 
+    fn refused(&self, action: &Action, why: &str) -> ActionOutcome {
+        self.telemetry.program_ended(action, ActionOutcome::Failed, why, Duration::ZERO, "");
+        ActionOutcome::Failed
+    }
+
     async fn program(&self, action: &Action, program: &Program, config: &Config) -> ActionOutcome {
-        let refused = |why: &str| {
-            let none = Duration::ZERO;
-            self.telemetry.program_ended(action, ActionOutcome::Failed, why, none, "");
-            ActionOutcome::Failed
-        };
         let Some(waiting) = Waiting::enter(self) else {
-            return refused("not started: too many actions wait for their turn");
+            return self.refused(action, "not started: too many actions wait for their turn");
         };
         let turn = self.turns.acquire().await;
         drop(waiting);
         if turn.is_err() || self.closing.load(SeqCst) {
-            return refused("not started: the gateway ends");
+            return self.refused(action, "not started: the gateway ends");
         }
         let class = config.classes.iter().find(|(id, _)| *id == action.class);
         let facts = Facts {

@@ -1,10 +1,13 @@
 //! Lets time pass in the machines: deadlines when they are due, the fleet's floor once a second.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pulsegate_core::cadence::Floor;
 use pulsegate_core::{Census, Millis};
+use pulsegate_wire::EventKind;
+use pulsegate_wire::event::FloorMoved;
 use tokio::time::Instant;
 
 use super::Shards;
@@ -27,14 +30,15 @@ const FLOOR_EVERY: Duration = Duration::from_secs(1);
 
 /// Drives all machines until it is dropped. `before_tick` runs before each look at the deadlines:
 /// whoever knows that sockets are not being read holds the clock there.
-pub async fn drive(shards: Arc<Shards>, before_tick: impl Fn()) {
+pub async fn drive(shards: Arc<Shards>, mut before_tick: impl FnMut()) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut floor = Floor::default();
+    let mut floor = Floor::starting_at(shards.floor_base_ms.load(Relaxed));
     let mut floor_at = Instant::now();
     loop {
         let now = ticks.tick().await;
         before_tick();
+        shards.follow_journal();
         while shards.handle_deadlines() {
             // What else runs on this thread must not wait for a mass failure.
             tokio::task::yield_now().await;
@@ -76,7 +80,11 @@ impl Shards {
         let budget = config.cadence.budget_per_second;
         let now = self.clock.now();
         let reading = floor.update(now, &beating, &config.classes, budget, &guard);
-        self.load.store(reading.load.to_bits(), std::sync::atomic::Ordering::Relaxed);
+        self.load.store(reading.load.to_bits(), Relaxed);
+        if self.floor_base_ms.swap(reading.base_ms, Relaxed) != reading.base_ms {
+            let base_ms = reading.base_ms;
+            self.durable.note("", EventKind::FloorMoved(FloorMoved { base_ms }));
+        }
         for shard in &self.shards {
             shard.lock().machine.set_floor(reading.base_ms, reading.load);
         }

@@ -20,6 +20,7 @@ use pulsegate_wire::{AckOutcome, Command, CommandAck, Heartbeat, Reason, Registr
 use super::cold::Cold;
 use super::{Charged, Explained, Reply, Shard, Shards};
 use crate::clock::Reading;
+use crate::durable::Ticket;
 
 /// Why a heartbeat got no directive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +109,13 @@ pub(super) struct Decided {
     pub(super) decision: Decision,
     pub(super) commands: Vec<Command>,
     pub(super) assignment: Assignment,
+    /// What has to be durable before it is sent.
+    pub(super) until: Option<Ticket>,
 }
 
 impl Shards {
-    /// Handles one validated heartbeat, and has `answer` put its directive into bytes.
+    /// Handles one validated heartbeat, and has `answer` put its directive into bytes, which are
+    /// to be sent once [`Reply::until`] is durable.
     ///
     /// # Errors
     /// [`Refused`]; it says what has changed.
@@ -265,6 +269,7 @@ impl Shard {
             None => admit()?,
         }
         let handled = self.machine.handle_heartbeat(at.now, key, known, &beat, effects);
+        self.settle(effects);
         let ticket = match handled.map_err(Refused::Machine)? {
             Handled::Repeat(decision) => {
                 let assignment = self.assignment(decision.slot, policies, key.tenant, at.now);
@@ -305,6 +310,7 @@ impl Shard {
         let Pending { ticket, assignment, memory, sent_at_ms } = pending;
         let verdict = &evaluation.verdict;
         let decision = self.machine.decide(context.at.now, &ticket, verdict, effects);
+        self.settle(effects);
         // Another heartbeat of the agent may have overtaken this one between the locks.
         let is_newest = self.machine.stamp(decision.slot) == Some(ticket.stamp);
         if is_newest {
@@ -355,7 +361,7 @@ impl Shard {
         } else {
             Vec::new()
         };
-        Decided { decision, commands, assignment }
+        Decided { decision, commands, assignment, until: self.awaited(decision.slot) }
     }
 }
 

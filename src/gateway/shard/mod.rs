@@ -3,9 +3,10 @@
 //!
 //! A shard is a group of partitions behind one mutex: lock, handle, unlock; a policy on the
 //! thread's own store; lock, decide. **No lock is held across Wasm or I/O**, and no two shards
-//! are ever locked at once. Effects are delivered after unlocking.
+//! are ever locked at once. Events are recorded under the lock, in the order of the machine; all other
+//! effects are delivered after unlocking.
 //!
-//! This room may touch `policy`, `core`, `wire`, `clock`, `config` and `telemetry`.
+//! This room may touch `policy`, `core`, `wire`, `clock`, `config`, `durable` and `telemetry`.
 
 mod batch;
 mod cold;
@@ -13,14 +14,16 @@ mod driver;
 mod early;
 mod heartbeat;
 mod json;
+mod keeper;
 mod limiter;
 mod operate;
 pub(crate) mod protobuf;
 mod reply;
+mod restore;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
@@ -35,12 +38,14 @@ pub use batch::Item;
 pub use cold::Explained;
 pub use driver::drive;
 pub use heartbeat::{Gate, Origin, Refused};
+pub use keeper::keep;
 pub use limiter::{Charged, Limiter, Quota};
 pub use operate::{BadCursor, Cursor, Found};
 pub use reply::Reply;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::durable::{Durable, Ticket};
 use crate::telemetry::{LimitedSource, ShedReason, Telemetry};
 use cold::Cold;
 use heartbeat::Bench;
@@ -50,8 +55,9 @@ use heartbeat::Bench;
 /// Source: chosen; a mass failure of a thousand agents fits with what belongs to it.
 const EVENT_BUFFER: usize = 8_192;
 
-/// Starts an action; the outcome comes back through [`Shards::handle_outcome`].
-pub type StartAction = Box<dyn Fn(Action) + Send + Sync>;
+/// Starts an action once its intent, which the ticket stands for, is durable; the outcome comes back
+/// through [`Shards::handle_outcome`].
+pub type StartAction = Box<dyn Fn(Action, Ticket) + Send + Sync>;
 
 /// Asks a silent agent for a sign of life at the address that it was observed at; a witness that
 /// it is gone comes back through [`Shards::handle_witness`].
@@ -62,6 +68,7 @@ pub struct Shards {
     shards: Box<[Mutex<Shard>]>,
     hasher: PartitionHasher,
     clock: Arc<Clock>,
+    durable: Durable,
     policies: ArcSwap<PolicySet>,
     config: ArcSwap<Config>,
     telemetry: Telemetry,
@@ -69,9 +76,13 @@ pub struct Shards {
     start_action: StartAction,
     ask_witness: AskWitness,
     /// Agents known, over all shards.
-    known: AtomicU32,
+    known: Arc<AtomicU32>,
     /// Load of the fleet, 0 to 1, as the bits of an `f64`.
     load: AtomicU64,
+    /// The fleet's floor, in milliseconds for a class of weight 1.
+    floor_base_ms: AtomicU32,
+    /// The machines are frozen, because nothing can be recorded.
+    frozen: AtomicBool,
 }
 
 /// What [`Shards::new`] puts together.
@@ -82,6 +93,8 @@ pub struct Parts {
     pub policies: Arc<PolicySet>,
     /// Core time.
     pub clock: Arc<Clock>,
+    /// Where events are recorded.
+    pub durable: Durable,
     /// Where happenings are counted.
     pub telemetry: Telemetry,
     /// What starts an action of recovery.
@@ -95,6 +108,11 @@ pub(crate) struct Shard {
     machine: Machine,
     limiter: Limiter,
     cold: Vec<Cold>,
+    durable: Durable,
+    /// Events of the present lock that are settled.
+    settled: usize,
+    /// Agents known, over all shards.
+    known: Arc<AtomicU32>,
 }
 
 impl Shards {
@@ -102,25 +120,32 @@ impl Shards {
     #[must_use]
     pub fn new(count: usize, hash_key: [u64; 2], parts: Parts) -> Self {
         let count = count.clamp(1, PartitionHasher::PARTITIONS);
+        let known = Arc::new(AtomicU32::new(0));
         let shard = || {
             Mutex::new(Shard {
                 machine: Machine::new(parts.config.core(count as u32)),
                 limiter: Limiter::new(agent_quota(&parts.config)),
                 cold: Vec::new(),
+                durable: parts.durable.clone(),
+                settled: 0,
+                known: known.clone(),
             })
         };
         Self {
             shards: (0..count).map(|_| shard()).collect(),
             hasher: PartitionHasher::new(hash_key),
             clock: parts.clock,
+            durable: parts.durable,
             policies: ArcSwap::new(parts.policies),
             config: ArcSwap::new(parts.config),
             telemetry: parts.telemetry,
             events: broadcast::channel(EVENT_BUFFER).0,
             start_action: parts.start_action,
             ask_witness: parts.ask_witness,
-            known: AtomicU32::new(0),
+            known,
             load: AtomicU64::new(0),
+            floor_base_ms: AtomicU32::new(0),
+            frozen: AtomicBool::new(false),
         }
     }
 
@@ -212,11 +237,9 @@ impl Shards {
         act: impl FnOnce(&mut Shard, &mut Effects) -> R,
     ) -> R {
         let mut shard = self.lock(index);
-        let before = effects.events.len();
+        shard.settled = effects.events.len();
         let result = act(&mut shard, effects);
-        if effects.events.len() > before {
-            shard.settle(&effects.events[before..], &self.known);
-        }
+        shard.settle(effects);
         result
     }
 
@@ -233,7 +256,8 @@ impl Shards {
             let _ = self.events.send(Arc::new(event));
         }
         for action in effects.actions.drain(..) {
-            (self.start_action)(action);
+            // Its intent was recorded before: what is recorded up to now covers it.
+            (self.start_action)(action, self.durable.newest());
         }
         for suspicion in effects.suspicions.drain(..) {
             let address = self.lock(index).address(&suspicion);
@@ -330,20 +354,39 @@ impl Shard {
         &mut self.cold[index]
     }
 
-    /// Drops what belonged to agents that are no longer known, before their slots are reused.
-    fn settle(&mut self, events: &[Event], known: &AtomicU32) {
+    /// Records what has happened since the last call under this lock, says whose answers wait for
+    /// it, and drops what belonged to agents that are no longer known, before their slots are
+    /// reused.
+    fn settle(&mut self, effects: &Effects) {
+        let events = &effects.events[self.settled..];
+        if events.is_empty() {
+            return;
+        }
+        self.settled = effects.events.len();
+        let ticket = self.durable.record(events);
         for event in events {
             match event.kind {
                 EventKind::Registered { .. } => {
-                    known.fetch_add(1, Relaxed);
+                    self.known.fetch_add(1, Relaxed);
                 }
                 EventKind::Forgotten { .. } => {
-                    known.fetch_sub(1, Relaxed);
+                    self.known.fetch_sub(1, Relaxed);
                     *self.cold(event.slot) = Cold::default();
                 }
                 _ => {}
             }
+            if event.must_be_durable() {
+                self.cold(event.slot).awaits = Some(ticket);
+            }
         }
+    }
+
+    /// What an answer to the agent in this slot has to wait for: whatever of it is not durable
+    /// yet. So its answers keep their order, and a repeated heartbeat is not answered before the
+    /// first one could have been.
+    fn awaited(&self, slot: Slot) -> Option<Ticket> {
+        let ticket = self.cold.get(slot.0 as usize)?.awaits?;
+        self.durable.is_awaited(ticket).then_some(ticket)
     }
 
     /// The policies of an agent: chosen anew when its registration or the set has changed.

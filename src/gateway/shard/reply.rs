@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::heartbeat::Decided;
 use super::{json, protobuf as pb};
 use crate::config::Directives;
+use crate::durable::Ticket;
 
 /// Load of the fleet above which agents are told not to repeat unanswered heartbeats: repeats
 /// would only add to it. Source: DESIGN §3.
@@ -35,6 +36,7 @@ pub struct Reply<'a> {
     explain: Why<'a>,
     commands: &'a [Command],
     throttle: Option<f64>,
+    until: Option<Ticket>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -64,7 +66,9 @@ impl<'a> Reply<'a> {
     ) -> Self {
         let rules = policies.early_rules(decided.assignment);
         let text = policies.text(decided.decision.source);
-        Self::compose(&decided.decision, &decided.commands, text, rules, directives, load)
+        let reply =
+            Self::compose(&decided.decision, &decided.commands, text, rules, directives, load);
+        Self { until: decided.until, ..reply }
     }
 
     fn compose(
@@ -96,6 +100,7 @@ impl<'a> Reply<'a> {
             },
             commands,
             throttle: throttle(decision.health),
+            until: None,
         }
     }
 
@@ -103,6 +108,12 @@ impl<'a> Reply<'a> {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// What has to be durable before this is sent.
+    #[must_use]
+    pub fn until(&self) -> Option<Ticket> {
+        self.until
     }
 
     /// The same, without the texts for people.

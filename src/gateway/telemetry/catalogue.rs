@@ -291,6 +291,28 @@ catalogue! {
         "1 while core time stands still because agents cannot be heard.";
     HeldSeconds = "pulsegate_clock_held_seconds_total", Kind::CounterAtScrape, [],
         "Time taken out of core time because agents could not be heard.";
+    JournalEvents = "pulsegate_journal_events_total", Kind::CounterAtScrape, [],
+        "Events made durable since the start.";
+    JournalQueue = "pulsegate_journal_queued_events", Kind::Gauge, [],
+        "Events that wait to be made durable.";
+    JournalCommit = "pulsegate_journal_commit_seconds", Kind::Gauge,
+        [Label::Words("quantile", &["0.5", "0.99"])],
+        "Time that the last 1,024 commits took.";
+    JournalBytes = "pulsegate_journal_bytes", Kind::Gauge,
+        [Label::Words("part", &["events", "heartbeats", "dead_letters", "file"])],
+        "Size of the journal by what lies in it, and of its file.";
+    JournalReadOnly = "pulsegate_journal_read_only", Kind::Gauge, [],
+        "1 while the journal cannot be written: nothing new is granted, and nothing is acted upon.";
+    JournalUnrecorded = "pulsegate_journal_unrecorded_total", Kind::CounterAtScrape, [],
+        "Changes that could not be recorded; a snapshot makes up for them.";
+    HeartbeatsDropped = "pulsegate_journal_heartbeats_dropped_total", Kind::CounterAtScrape, [],
+        "Heartbeats that were to be recorded and did not fit.";
+    DeadLetters = "pulsegate_dead_letters", Kind::Gauge, [],
+        "Dead letters kept.";
+    StartsLately = "pulsegate_starts_in_ten_minutes", Kind::Gauge, [],
+        "Starts in the ten minutes before the last start, which counts: three are a restart loop.";
+    Watchers = "pulsegate_watchers", Kind::Gauge, [],
+        "Clients that watch.";
     Memory = "pulsegate_agent_memory_bytes", Kind::Gauge,
         [Label::Words("part", &["hot", "cold"])],
         "Memory of the agents: records, ids, map and wheel (hot), and all else (cold).";

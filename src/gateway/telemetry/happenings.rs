@@ -9,7 +9,31 @@ use pulsegate_wire::{AckOutcome, Health, State};
 use tracing::{debug, error, info, warn};
 
 use super::catalogue::Id;
-use super::{ACTION_OUTCOMES, ProbeOutcome, TRANSITIONS, Telemetry};
+use super::{ACTION_OUTCOMES, Gauge, ProbeOutcome, TRANSITIONS, Telemetry};
+
+/// Starts within ten minutes that are a loop. Source: DESIGN §4.
+const RESTART_LOOP: u32 = 3;
+
+/// What the journal gave back at a start.
+#[derive(Clone, Copy, Debug)]
+pub struct Restored<'a> {
+    /// There was no journal before.
+    pub is_new: bool,
+    /// Agents that are known again.
+    pub agents: u32,
+    /// Rows and events that belong to nobody who is configured.
+    pub strangers: u64,
+    /// The gateway before this one ended in order.
+    pub was_clean: bool,
+    /// Wall time in between, in milliseconds.
+    pub down_ms: u64,
+    /// Starts in the last ten minutes, this one included.
+    pub starts_lately: u32,
+    /// What is damaged.
+    pub losses: &'a [String],
+    /// How long it took.
+    pub took: Duration,
+}
 
 /// What is known of a silence when it is noticed.
 struct Silence {
@@ -174,6 +198,25 @@ impl Telemetry {
                 debug!(agent_id, tenant, class, %address, port, why, "a probe cannot tell");
             }
         });
+    }
+
+    /// The gateway has taken up what the journal holds.
+    pub fn restored(&self, restored: &Restored<'_>) {
+        let Restored { is_new, agents, strangers, was_clean, down_ms, starts_lately, .. } = *restored;
+        self.set(Gauge::StartsLately, f64::from(starts_lately));
+        for loss in restored.losses {
+            error!(loss, "the journal is damaged");
+        }
+        if strangers > 0 {
+            warn!(strangers, "rows of tenants that are no longer configured were left out");
+        }
+        if starts_lately >= RESTART_LOOP {
+            error!(starts_lately, "a restart loop: nobody is found silent while it lasts");
+        }
+        if !is_new {
+            let took_ms = u64::try_from(restored.took.as_millis()).unwrap_or(u64::MAX);
+            info!(agents, was_clean, down_ms, took_ms, "the fleet was restored from the journal");
+        }
     }
 
     /// The configuration was read again; `kept` names options that need a restart.

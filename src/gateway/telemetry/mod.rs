@@ -34,9 +34,10 @@ use cells::Cells;
 use names::Names;
 
 pub use catalogue::{Described, describe};
+pub use happenings::Restored;
 pub(crate) use happenings::incident_word;
 pub use logs::{LogError, Logs, init_logs};
-pub use scrape::{CONTENT_TYPE, Figures};
+pub use scrape::{CONTENT_TYPE, Figures, JournalFigures};
 
 macro_rules! label {
     ($(#[$doc:meta])* $name:ident {
@@ -188,10 +189,12 @@ pub enum Gauge {
     FloorBase,
     /// 1 while the promise and the budget disagree.
     PromiseConflict,
+    /// Starts in the ten minutes before the last start.
+    StartsLately,
 }
 
 impl Gauge {
-    const ALL: [(Self, Id); 7] = [
+    const ALL: [(Self, Id); 8] = [
         (Self::Connections, Id::Connections),
         (Self::InFlight, Id::InFlight),
         (Self::ActionsOpen, Id::ActionsOpen),
@@ -199,6 +202,7 @@ impl Gauge {
         (Self::FleetLoad, Id::FleetLoad),
         (Self::FloorBase, Id::FloorBase),
         (Self::PromiseConflict, Id::PromiseConflict),
+        (Self::StartsLately, Id::StartsLately),
     ];
     /// Steps of one; kept as whole numbers so that adding needs no loop.
     const STEPS: f64 = 1e6;

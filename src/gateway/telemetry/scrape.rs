@@ -27,6 +27,49 @@ pub struct Figures {
     pub held_ms: u64,
     /// Events that the slowest subscriber has yet to read.
     pub events_queued: usize,
+    /// How the journal does.
+    pub journal: JournalFigures,
+    /// Clients that watch.
+    pub watchers: usize,
+}
+
+/// How the journal does.
+#[derive(Clone, Debug, Default)]
+pub struct JournalFigures {
+    /// Events made durable since the start.
+    pub events: u64,
+    /// Events that wait.
+    pub queued: u64,
+    /// Time that half of the last commits, and 99 of 100, did not exceed.
+    pub commit: [std::time::Duration; 2],
+    /// Bytes of events, heartbeats, dead letters and of the file.
+    pub bytes: [u64; 4],
+    /// Whether nothing can be written.
+    pub read_only: bool,
+    /// Changes that could not be recorded.
+    pub unrecorded: u64,
+    /// Heartbeats that were to be recorded and did not fit.
+    pub heartbeats_dropped: u64,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+}
+
+impl JournalFigures {
+    /// The figure of a metric, by combination of labels; `None` for other metrics.
+    fn taken(&self, family: usize, place: usize) -> Option<f64> {
+        let is = |id: Id| id as usize == family;
+        Some(match () {
+            () if is(Id::JournalEvents) => self.events as f64,
+            () if is(Id::JournalQueue) => self.queued as f64,
+            () if is(Id::JournalCommit) => self.commit[place].as_secs_f64(),
+            () if is(Id::JournalBytes) => self.bytes[place] as f64,
+            () if is(Id::JournalReadOnly) => f64::from(u8::from(self.read_only)),
+            () if is(Id::JournalUnrecorded) => self.unrecorded as f64,
+            () if is(Id::HeartbeatsDropped) => self.heartbeats_dropped as f64,
+            () if is(Id::DeadLetters) => self.dead_letters as f64,
+            () => return None,
+        })
+    }
 }
 
 /// Names of the values of each label at this moment.
@@ -92,6 +135,7 @@ impl Telemetry {
                 () if is(Id::Held) => Some(f64::from(u8::from(figures.held))),
                 () if is(Id::HeldSeconds) => Some(figures.held_ms as f64 / 1e3),
                 () if is(Id::EventsQueued) => Some(figures.events_queued as f64),
+                () if is(Id::Watchers) => Some(figures.watchers as f64),
                 () if is(Id::Build) => Some(1.0),
                 () if is(Id::ProcessCpu) => of_process(|process| process.cpu_seconds),
                 () if is(Id::ProcessResident) => of_process(|process| process.resident_bytes),
@@ -100,7 +144,7 @@ impl Telemetry {
                 () if is(Id::ProcessFds) => of_process(|process| process.open_fds),
                 () if is(Id::ProcessMaxFds) => of_process(|process| process.max_fds),
                 () if is(Id::ProcessStart) => of_process(|process| process.start_seconds),
-                () => None,
+                () => figures.journal.taken(family, place),
             }
         }
     }

@@ -8,16 +8,17 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http_body::Body;
-use prost::Message as _;
 use pulsegate_core::TenantId;
-use pulsegate_wire::{Problem, limits};
+use pulsegate_wire::limits;
 use tracing::{Span, info_span};
 
 use super::respond::{self, Answer};
 use super::service::{Session, trace, transport};
+use super::batch::{self, BatchAnswer, Held};
 use super::{body, respond::internal};
 use crate::admission::{self, Checked, Format, Rejection, authenticate};
-use crate::shard::{Item, Origin, Refused, Reply, protobuf as pb};
+use crate::durable::Ticket;
+use crate::shard::{Item, Origin, Refused, Reply};
 use crate::telemetry::{BeatOutcome, Transport};
 
 /// Which of the two routes.
@@ -27,6 +28,15 @@ pub(super) enum Route {
     Single,
     /// `POST /v1/heartbeats/batch`.
     Batch,
+}
+
+/// An answer, ready to go.
+pub(super) struct Handled {
+    pub(super) bytes: Bytes,
+    /// What has to be durable before.
+    pub(super) until: Option<Ticket>,
+    /// The parts of a batch's answer that wait for it.
+    pub(super) held: Vec<Held>,
 }
 
 /// What is known of a request before its body.
@@ -73,7 +83,24 @@ impl Session {
             Err(internal())
         });
         self.shared.telemetry.handled(began.elapsed());
-        Ok(respond::ok(head.format, answer?))
+        self.durable(head, answer?).await
+    }
+
+    /// Lets an answer go once what has to be durable of it is. Where it is not in time, its
+    /// heartbeats shall come again; of a batch, those alone.
+    async fn durable(&self, head: Head, handled: Handled) -> Result<Answer, Rejection> {
+        let Handled { bytes, until, held } = handled;
+        let Some(until) = until else { return Ok(respond::ok(head.format, bytes)) };
+        if self.shared.durable.wait(until).await.is_ok() {
+            return Ok(respond::ok(head.format, bytes));
+        }
+        let rejection = Rejection::unavailable();
+        if held.is_empty() {
+            return Err(rejection);
+        }
+        held.iter().for_each(|_| self.shared.telemetry.rejected(rejection.code()));
+        let bytes = batch::without(head.format, &bytes, &held, &rejection.problem);
+        Ok(respond::ok(head.format, bytes))
     }
 
     fn head<B>(&self, request: &Request<B>) -> Result<Head, Rejection> {
@@ -85,7 +112,7 @@ impl Session {
         Ok(Head { tenant, format, transport })
     }
 
-    fn single(&self, head: Head, body: &[u8]) -> Result<Bytes, Rejection> {
+    fn single(&self, head: Head, body: &[u8]) -> Result<Handled, Rejection> {
         let heartbeat = admission::heartbeat(head.format, body).map_err(Rejection::of)?;
         let telemetry = &self.shared.telemetry;
         let peer = self.peer.address().ip();
@@ -96,7 +123,8 @@ impl Session {
             BUFFER.with_borrow_mut(|buffer| {
                 buffer.clear();
                 write(head.format, reply, buffer);
-                Bytes::copy_from_slice(buffer)
+                let bytes = Bytes::copy_from_slice(buffer);
+                Handled { bytes, until: reply.until(), held: Vec::new() }
             })
         });
         answered.map_err(|refused| {
@@ -105,7 +133,7 @@ impl Session {
         })
     }
 
-    fn batch(&self, head: Head, body: &[u8]) -> Result<Bytes, Rejection> {
+    fn batch(&self, head: Head, body: &[u8]) -> Result<Handled, Rejection> {
         let checked = admission::batch(head.format, body).map_err(Rejection::of)?;
         let mut answer = BatchAnswer::new(head.format, checked.len());
         let mut items = Vec::with_capacity(checked.len());
@@ -160,71 +188,5 @@ fn write(format: Format, reply: &Reply<'_>, out: &mut Vec<u8>) {
     match format {
         Format::Json => reply.write_json(out),
         Format::Protobuf => reply.write_protobuf(out),
-    }
-}
-
-/// The answer to a batch as it grows.
-struct BatchAnswer {
-    format: Format,
-    bytes: Vec<u8>,
-}
-
-impl BatchAnswer {
-    /// Room for one directive without rules; more is made where it is needed.
-    const ITEM_BYTES: usize = 192;
-
-    fn new(format: Format, items: usize) -> Self {
-        let mut bytes = Vec::with_capacity(32 + items * Self::ITEM_BYTES);
-        if format == Format::Json {
-            bytes.extend_from_slice(b"{\"results\":[");
-        }
-        Self { format, bytes }
-    }
-
-    fn directive(&mut self, id: &str, reply: &Reply<'_>) {
-        match self.format {
-            Format::Json => {
-                self.begin_json(id, b",\"directive\":");
-                reply.write_json(&mut self.bytes);
-                self.bytes.push(b'}');
-            }
-            Format::Protobuf => pb::message(&mut self.bytes, 1, |out| {
-                pb::text(out, 1, id);
-                pb::message(out, 2, |out| reply.write_protobuf(out));
-            }),
-        }
-    }
-
-    fn problem(&mut self, id: &str, problem: &Problem) {
-        match self.format {
-            Format::Json => {
-                self.begin_json(id, b",\"problem\":");
-                // A Vec takes every write, and no key here can fail.
-                let _ = serde_json::to_writer(&mut self.bytes, problem);
-                self.bytes.push(b'}');
-            }
-            Format::Protobuf => pb::message(&mut self.bytes, 1, |out| {
-                pb::text(out, 1, id);
-                pb::bytes(out, 3, &problem.encode_to_vec());
-            }),
-        }
-    }
-
-    /// Names are checked or empty: nothing in them needs an escape.
-    fn begin_json(&mut self, id: &str, field: &[u8]) {
-        if self.bytes.last() != Some(&b'[') {
-            self.bytes.push(b',');
-        }
-        self.bytes.extend_from_slice(b"{\"agent_id\":\"");
-        self.bytes.extend_from_slice(id.as_bytes());
-        self.bytes.push(b'"');
-        self.bytes.extend_from_slice(field);
-    }
-
-    fn finish(mut self) -> Bytes {
-        if self.format == Format::Json {
-            self.bytes.extend_from_slice(b"]}");
-        }
-        self.bytes.into()
     }
 }

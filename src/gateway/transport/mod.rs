@@ -7,8 +7,10 @@
 //! goes to the router of the operator's routes, on a runtime of its own, so that a long listing
 //! holds up no heartbeat.
 //!
-//! This room may touch `admission`, `shard`, `api`, `clock`, `config` and `telemetry`.
+//! This room may touch `admission`, `shard`, `api`, `clock`, `config`, `durable` and
+//! `telemetry`.
 
+mod batch;
 mod body;
 mod connection;
 mod heartbeats;
@@ -31,6 +33,7 @@ use http::HeaderValue;
 
 use crate::admission::{Rejection, Shed, Sources};
 use crate::clock::Clock;
+use crate::durable::Durable;
 use crate::shard::{Refused, Shards};
 use crate::telemetry::Telemetry;
 
@@ -46,6 +49,8 @@ pub struct Shared {
     pub shards: Arc<Shards>,
     /// Core time.
     pub clock: Arc<Clock>,
+    /// What answers wait for.
+    pub durable: Durable,
     /// Where happenings are counted.
     pub telemetry: Telemetry,
     /// Quotas of addresses that unknown agents come from.

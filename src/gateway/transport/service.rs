@@ -86,9 +86,11 @@ impl Session {
     fn count(&self, rejection: &Rejection, route: Route, version: Version) {
         let outcome = match rejection.code() {
             // Counted where it was found out, with what became of the deadline.
-            Code::RateLimited | Code::IncarnationStale | Code::AgentStopped | Code::TooEarly => {
-                return;
-            }
+            Code::RateLimited
+            | Code::IncarnationStale
+            | Code::AgentStopped
+            | Code::TooEarly
+            | Code::JournalUnavailable => return,
             Code::Overloaded if !rejection.close => return,
             Code::Overloaded => BeatOutcome::Shed,
             _ => BeatOutcome::Rejected,

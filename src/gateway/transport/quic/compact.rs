@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::endpoint::Stay;
+use super::held::{Held, Line};
 use super::push::{Agents, Pushes};
 use super::stream::{self, Writer};
 use super::{Handshake, NO_ERROR, close_code, draining};
@@ -38,6 +39,8 @@ pub(super) struct Link {
     pub(super) pushes: Arc<Pushes>,
     /// The agents that pushes find here.
     pub(super) agents: Mutex<Agents>,
+    /// Datagrams that wait for the disk.
+    pub(super) held: Line,
     handshake: Arc<Handshake>,
     identity: Identity,
     /// A frame has come since the last look.
@@ -74,7 +77,8 @@ impl Burst {
 }
 
 /// What finds a heartbeat again: it goes back as it came.
-struct Stamp {
+#[derive(Clone)]
+pub(super) struct Stamp {
     agent_id: String,
     incarnation: u64,
     sequence: u64,
@@ -92,6 +96,7 @@ impl Link {
             connection,
             pushes,
             agents: Mutex::default(),
+            held: Line::default(),
             handshake,
             identity: Identity::default(),
             active: AtomicBool::new(false),
@@ -196,6 +201,12 @@ impl Link {
         let _ = self.send(way, out, |out| stamp.write(out, |out| pb::bytes(out, 5, &problem)));
     }
 
+    /// The frame of a problem, as it crosses the connection.
+    pub(super) fn framed_problem(&self, way: &Way, stamp: &Stamp, rejection: &Rejection) -> Bytes {
+        let problem = rejection.problem.encode_to_vec();
+        way.framed(|out| stamp.write(out, |out| pb::bytes(out, 5, &problem)))
+    }
+
     /// Handles heartbeats and answers each. One that is not valid is answered in its place, so
     /// that answers of one agent keep their order.
     fn answer(
@@ -272,25 +283,42 @@ impl Link {
         }
     }
 
-    /// Sends a directive, in a datagram with as much of it as fits.
-    fn directive(&self, way: &Way, stamp: &Stamp, reply: &Reply<'_>, out: &mut Vec<u8>) {
+    /// Sends a directive, in a datagram with as much of it as fits; at once, or when what it says
+    /// is durable.
+    fn directive(
+        self: &Arc<Self>,
+        way: &Way,
+        stamp: &Stamp,
+        reply: &Reply<'_>,
+        out: &mut Vec<u8>,
+    ) {
         let less = [
             *reply,
             reply.without_explain(),
             reply.without_explain().without_commands(),
             reply.without_explain().without_commands().without_early_rules(),
         ];
-        for (left_away, reply) in less.iter().enumerate() {
-            let sent = self.send(way, out, |out| {
+        for (left_away, less) in less.iter().enumerate() {
+            let write = |out: &mut Vec<u8>| {
                 stamp.write(out, |out| {
-                    pb::message(out, 4, |out| reply.write_protobuf(out));
+                    pb::message(out, 4, |out| less.write_protobuf(out));
                     pb::uint(out, 6, u64::from(left_away > 0));
                 });
-            });
-            if !matches!(sent, Err(SendDatagramError::TooLarge)) {
+            };
+            if let Some(until) = reply.until() {
+                let frame = way.framed(write);
+                if self.fits(way, &frame) {
+                    return self.hold(way, Held { until, stamp: stamp.clone(), frame });
+                }
+            } else if !matches!(self.send(way, out, write), Err(SendDatagramError::TooLarge)) {
                 return;
             }
         }
+    }
+
+    fn fits(&self, way: &Way, frame: &Bytes) -> bool {
+        let most = self.connection.max_datagram_size().unwrap_or_default();
+        matches!(way, Way::Stream(_)) || frame.len() <= most
     }
 
     /// Sends a frame that `write` writes: onto the stream's answers, or in a datagram at once.
@@ -409,6 +437,16 @@ impl Way {
             Self::Stream(_) => Transport::QuicStream,
             Self::Datagram => Transport::QuicDatagram,
         }
+    }
+
+    /// A frame that `write` writes, as it crosses the connection this way.
+    fn framed(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Self::Stream(_) => pb::delimited(&mut out, write),
+            Self::Datagram => write(&mut out),
+        }
+        out.into()
     }
 
     /// Whether both are the same stream, or both datagrams.

@@ -13,6 +13,7 @@ mod compact;
 mod endpoint;
 mod guard;
 mod handshake;
+mod held;
 mod http3;
 mod push;
 mod stream;

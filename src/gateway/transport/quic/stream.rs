@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::compact::{Burst, Link, Way};
 use super::draining;
+use super::held::Line;
 use crate::transport::Phase;
 
 /// Pushes of one stream that may wait until it can be written. Source: chosen, as many as commands
@@ -29,6 +30,8 @@ const DELIVERY: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     pub(super) id: StreamId,
     stream: Mutex<SendStream>,
+    /// Answers that wait for the disk.
+    pub(super) held: Line,
     /// Pushes that wait to be written.
     waiting: AtomicU32,
     /// Nothing more is written.
@@ -39,11 +42,12 @@ impl Writer {
     pub(super) fn new(stream: SendStream) -> Arc<Self> {
         let id = stream.id();
         let (waiting, ended) = (AtomicU32::new(0), AtomicBool::new(false));
-        Arc::new(Self { id, stream: Mutex::new(stream), waiting, ended })
+        let held = Line::default();
+        Arc::new(Self { id, stream: Mutex::new(stream), held, waiting, ended })
     }
 
     /// Writes whole frames; an error means that nobody reads them any more.
-    async fn write(&self, frames: Bytes) -> Result<(), quinn::WriteError> {
+    pub(super) async fn write(&self, frames: Bytes) -> Result<(), quinn::WriteError> {
         self.stream.lock().await.write_chunk(frames).await
     }
 
@@ -109,6 +113,7 @@ pub(super) async fn serve(
             Err(Ended::Wrong(code)) => return link.refuse(&way, code),
         }
     }
+    writer.held.emptied().await;
     writer.finish(is_farewell).await;
 }
 

@@ -1,0 +1,81 @@
+//! Keeps the journal useful: core time, snapshots, and what no agent's event tells.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use pulsegate_wire::EventKind;
+use pulsegate_wire::event::PolicyTripped;
+
+use super::Shards;
+
+/// How often it looks. Source: chosen; core time of a gateway that is killed is known to within
+/// this and what the journal adds.
+const LOOK: Duration = Duration::from_secs(1);
+/// A snapshot that is older than this is renewed where enough has happened since: the next start
+/// is quicker, and older events may be removed. Source: chosen.
+const OLD_MS: u64 = 3_600_000;
+/// What enough is, in events. Source: chosen; they are replayed in some milliseconds.
+const ENOUGH: u64 = 10_000;
+
+/// Keeps the journal until it is dropped.
+pub async fn keep(shards: Arc<Shards>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut kept = Kept::default();
+    loop {
+        ticks.tick().await;
+        shards.durable.journal().mark_time(shards.clock.now().0);
+        shards.note_breakers(&mut kept.broken);
+        if kept.is_due(&shards) {
+            let taking = shards.clone();
+            // It ends before the next is looked for; a panic in it is a bug that its thread told.
+            let _ = tokio::task::spawn_blocking(move || taking.snapshot_and_tell()).await;
+        }
+    }
+}
+
+/// What was seen at the last look.
+#[derive(Default)]
+struct Kept {
+    lost: u64,
+    was_read_only: bool,
+    broken: Vec<u16>,
+}
+
+impl Kept {
+    fn is_due(&mut self, shards: &Shards) -> bool {
+        // While the machines are frozen there is nothing durable to write down.
+        let is_frozen = shards.durable.is_read_only() || shards.frozen.load(Relaxed);
+        if is_frozen {
+            self.was_read_only = true;
+            return false;
+        }
+        let lost = shards.durable.lost();
+        let is_behind = std::mem::take(&mut self.was_read_only) || lost != self.lost;
+        self.lost = lost;
+        let status = shards.durable.journal().status();
+        let since = status.newest_seq.saturating_sub(status.snapshot_seq.unwrap_or(0));
+        let is_old = status.snapshot_seq.is_none() || status.snapshot_age_ms > OLD_MS;
+        is_behind || status.is_snapshot_due || (is_old && since >= ENOUGH)
+    }
+}
+
+impl Shards {
+    /// Tells of breakers that opened or closed since the last look.
+    fn note_breakers(&self, before: &mut Vec<u16>) {
+        let policies = self.policies.load_full();
+        let all = 0..policies.names().len() as u16;
+        let broken: Vec<u16> = all.filter(|&policy| policies.is_broken(policy)).collect();
+        let changed = |from: &[u16], to: &[u16]| -> Vec<u16> {
+            from.iter().copied().filter(|policy| !to.contains(policy)).collect()
+        };
+        let opened = changed(&broken, before).into_iter().map(|policy| (policy, true));
+        let closed = changed(before, &broken).into_iter().map(|policy| (policy, false));
+        for (policy, open) in opened.chain(closed) {
+            let name = policies.names().get(usize::from(policy)).cloned().unwrap_or_default();
+            self.durable.note("", EventKind::PolicyTripped(PolicyTripped { policy: name, open }));
+        }
+        *before = broken;
+    }
+}
