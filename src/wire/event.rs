@@ -47,7 +47,7 @@ pub struct Event {
     /// What happened; `None` for a kind that a newer version recorded.
     #[prost(
         oneof = "EventKind",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, \
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, \
                 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58"
     )]
     #[serde(flatten)]
@@ -82,6 +82,13 @@ pub struct Standing {
     /// recorded; registration of a `new` agent; leaving of a `stopped` one.
     #[prost(uint64, tag = "7")]
     pub since_ms: u64,
+    /// It was heard at least once. The state does not say so: one that was never heard may have
+    /// failed or left too.
+    #[prost(bool, tag = "8")]
+    pub heard: bool,
+    /// It said that it is about to leave: the silence that follows is a graceful stop.
+    #[prost(bool, tag = "9")]
+    pub leaving: bool,
 }
 
 /// What can happen.
@@ -147,6 +154,9 @@ pub enum EventKind {
     /// An incident ended.
     #[prost(message, tag = "34")]
     IncidentClosed(IncidentClosed),
+    /// Said that it is about to leave, or that it stays after all.
+    #[prost(message, tag = "35")]
+    Leaving(Leaving),
 
     /// A gateway began to serve from this journal.
     #[prost(message, tag = "48")]
@@ -302,6 +312,9 @@ bodies! {
     /// Of [`EventKind::Paused`]; which of the two stands in the standing.
     Paused {}
 
+    /// Of [`EventKind::Leaving`]; which of the two stands in the standing.
+    Leaving {}
+
     /// Of [`EventKind::CommandQueued`].
     CommandQueued {
         /// The command.
@@ -346,6 +359,9 @@ bodies! {
         /// Time for the agent to come back before the next rung, in milliseconds.
         #[prost(uint32, tag = "4")]
         wait_ms: u32,
+        /// Place of the rung in its plan, from 0.
+        #[prost(uint32, tag = "5")]
+        rung: u32,
     }
 
     /// Of [`EventKind::ActionEnded`].
@@ -583,6 +599,7 @@ impl EventKind {
             Self::ActionStarted(_) => "action_started",
             Self::ActionEnded(_) => "action_ended",
             Self::IncidentClosed(_) => "incident_closed",
+            Self::Leaving(_) => "leaving",
             Self::GatewayStarted(_) => "gateway_started",
             Self::GatewayEnded(_) => "gateway_ended",
             Self::PoliciesChanged(_) => "policies_changed",
