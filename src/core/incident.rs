@@ -3,18 +3,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use pulsegate_wire::{Health, Status};
+use pulsegate_wire::{Health, IncidentKind, Status};
 
 use crate::ClassId;
-
-/// Why an incident was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IncidentKind {
-    /// The agent has failed: it is silent.
-    Silence,
-    /// The agent beats, but has been stalled or unhealthy for several heartbeats.
-    Health,
-}
 
 /// What a recovery policy sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,22 +49,4 @@ pub struct Plan {
 impl Plan {
     /// Most rungs of a plan.
     pub const MAX_RUNGS: usize = 8;
-}
-
-/// What became of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActionOutcome {
-    /// It was carried out.
-    Done,
-    /// It was tried, without success.
-    Failed,
-    /// It took longer than its limit.
-    TimedOut,
-    /// The agent has no live connection that could carry it.
-    Unreachable,
-    /// No executor of this id is configured.
-    Unknown,
-    /// A newer incarnation of the agent took over before the outcome was known. Only the machine
-    /// says this.
-    Superseded,
 }

@@ -9,6 +9,7 @@
 //! handle_heartbeat(now) → observation → (a policy, elsewhere) → verdict → decide(now) → decision
 //! handle_deadlines(now) → events, incidents, actions, suspicions
 //! handle_plan / handle_outcome / handle_witness / handle_command → events, actions
+//! restart: restore, apply (what was recorded) → resume(now)
 //! ```
 //!
 //! This room may touch `wire`. It is `no_std` + alloc and never iterates over a hash map.
@@ -21,6 +22,7 @@ pub mod builtin;
 pub mod cadence;
 mod class;
 mod effects;
+mod event;
 mod incident;
 mod machine;
 mod observation;
@@ -31,8 +33,13 @@ pub mod wheel;
 
 pub use agent::{AgentKey, Beat, PartitionHasher, Slot, TenantId};
 pub use class::{Class, ClassId, Classes};
-pub use effects::{Action, ActionId, Effects, Event, EventKind, Suspicion};
-pub use incident::{ActionOutcome, Incident, IncidentKind, Plan, Rung};
-pub use machine::{AgentInfo, Census, Config, Decision, Handled, Machine, Refusal, Stamp, Ticket};
+pub use effects::{Action, ActionId, Effects, Suspicion};
+pub use event::{Event, EventKind};
+pub use incident::{Incident, Plan, Rung};
+pub use machine::{
+    AgentInfo, Census, Config, Decision, Handled, Machine, Refusal, Stamp, Ticket, agent_digest,
+    restart_spread_ms,
+};
 pub use observation::{Observation, Signals, Verdict, VerdictSource};
+pub use pulsegate_wire::{ActionOutcome, IncidentKind};
 pub use time::Millis;

@@ -15,10 +15,14 @@
 //! and of its absence: `deadlines` passes the edges alive → suspect → failed → forgotten,
 //! `recovery` plans and acts one rung at a time.
 //!
-//! Invariants: time never goes back in here; each known agent has exactly one armed deadline,
-//! also between a heartbeat and its verdict; the census equals a recount; an agent has at most
+//! and of a restart: `replay` takes in what was recorded (`durable` is what is recorded), `resume`
+//! goes on from there. While nothing can be recorded, the machine is `frozen`.
+//!
+//! Invariants: time never goes back in here; from `resume` on each known agent has exactly
+//! one armed deadline, also between a heartbeat and its verdict; the census equals a recount; an agent has at most
 //! one open action; a refused, repeated or stale heartbeat changes nothing.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use pulsegate_wire::{Command, Health};
@@ -31,12 +35,17 @@ mod commands;
 mod config;
 mod deadlines;
 mod decide;
+mod digest;
+mod durable;
+mod frozen;
 mod heartbeat;
 mod index;
 mod operator;
 mod record;
 mod recovery;
 mod registry;
+mod replay;
+mod resume;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -44,9 +53,11 @@ mod tests;
 pub use answer::{AgentInfo, Decision, Handled, Refusal, Stamp, Ticket};
 pub use census::Census;
 pub use config::Config;
+pub use digest::agent_digest;
+pub use resume::restart_spread_ms;
 
 use heartbeat::Starts;
-use record::{Flags, Record};
+use record::{Cold, Flags, Record};
 use registry::Registry;
 
 /// The agents of one shard.
@@ -59,6 +70,8 @@ pub struct Machine {
     starts: Starts,
     floor_ms: u32,
     fleet_load: f64,
+    /// Nothing can be recorded: see [`Machine::set_frozen`].
+    frozen: bool,
 }
 
 impl Machine {
@@ -73,14 +86,20 @@ impl Machine {
             starts: Starts::default(),
             floor_ms: 0,
             fleet_load: 0.0,
+            frozen: false,
         }
     }
 
     /// Takes a new configuration. Agents keep their class by name (`normal` if it is gone);
-    /// intervals and deadlines move with the next heartbeat.
-    pub fn reconfigure(&mut self, config: Config) {
-        self.agents.reclassify(&self.config.classes, &config.classes);
+    /// intervals and deadlines move with the next heartbeat. Who gets a class of another name is
+    /// told of as `Updated`.
+    pub fn reconfigure(&mut self, now: Millis, config: Config, effects: &mut Effects) {
+        let now = self.advance(now);
+        let moved = self.agents.reclassify(&self.config.classes, &config.classes);
         self.config = config;
+        for slot in moved {
+            self.emit_updated(now, slot, effects);
+        }
     }
 
     /// The fleet-wide floor base, in milliseconds for a class of weight 1 (0: no floor), computed
@@ -140,10 +159,11 @@ impl Machine {
             sequence: record.sequence,
             interval_ms: record.guard.stored_ms(),
             in_force_ms: record.in_force_ms,
-            last_receipt: heard.then_some(record.receipt),
+            last_receipt: heard.then_some(record.receipt.min(self.now.max(now))),
             missed: record.missed_at(self.now.max(now)),
             paused: record.flags.has(Flags::PAUSED),
             witnessed: record.flags.has(Flags::WITNESSED),
+            undurable: record.flags.has(Flags::UNDURABLE),
             registration: cold.and_then(|cold| cold.registration.as_ref()),
             recovery: cold.and_then(recovery::shown),
         })
@@ -172,6 +192,13 @@ impl Machine {
         self.now
     }
 
+    /// Tells of an agent's registration or class.
+    fn emit_updated(&self, now: Millis, slot: Slot, effects: &mut Effects) {
+        let registration = self.agents.cold(slot).and_then(Cold::known).map(Box::new);
+        let kind = EventKind::Updated { registration };
+        self.emit(now, slot, kind, effects);
+    }
+
     fn emit(&self, now: Millis, slot: Slot, kind: EventKind, effects: &mut Effects) {
         if let Some(record) = self.agents.get(slot) {
             effects.events.push(Event {
@@ -180,6 +207,8 @@ impl Machine {
                 tenant: record.tenant,
                 agent_id: record.name.as_str().into(),
                 class: record.class,
+                standing: record.durable(),
+                undurable: self.frozen,
                 kind,
             });
         }

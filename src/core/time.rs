@@ -41,6 +41,12 @@ impl Tick {
         Self((now.plus(ms as u64 + (1 << Self::SHIFT) - 1).0 >> Self::SHIFT) as u32)
     }
 
+    /// This instant in full, as it lies nearest to `now`.
+    pub(crate) const fn near(self, now: Millis) -> Millis {
+        let ahead = self.0.wrapping_sub(Self::at(now).0) as i32;
+        Millis((now.0 >> Self::SHIFT).saturating_add_signed(ahead as i64) << Self::SHIFT)
+    }
+
     /// Milliseconds from this instant to `now`, to within a tick; 0 when it lies ahead.
     pub(crate) const fn age_ms(self, now: Millis) -> u64 {
         let age = Self::at(now).0.wrapping_sub(self.0) as i32;
@@ -92,6 +98,16 @@ mod tests {
         assert!(!tick.has_come(Millis(wrap + 900)));
         assert!(tick.has_come(Millis(wrap + 1_016)));
         assert_eq!(Tick::at(Millis(wrap)).age_ms(Millis(wrap + 160)), 160);
+    }
+
+    #[test]
+    fn a_tick_near_now_is_the_instant_that_it_was_made_of() {
+        for now in [0, 1 << 20, (1 << 36) - 8, 1 << 40] {
+            for ahead in [0, 16, 20 * 60_000] {
+                let instant = Millis((now + ahead) & !15);
+                assert_eq!(Tick::at(instant).near(Millis(now)), instant);
+            }
+        }
     }
 
     #[test]

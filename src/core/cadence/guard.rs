@@ -1,5 +1,7 @@
 //! The guard of one agent: steps 1 to 6, a pure function over twenty bytes.
 
+use pulsegate_wire::event::GuardMemory;
+
 use super::{Bound, Config};
 use crate::Millis;
 use crate::time::Tick;
@@ -63,6 +65,46 @@ impl Guard {
     #[must_use]
     pub const fn stored_ms(&self) -> u32 {
         self.stored_ms
+    }
+
+    /// A guard as it was recorded, where `now` is the instant of the record or a little later.
+    /// What is not kept is that a move was under way: within the dead band of its target it ends
+    /// there.
+    pub(crate) fn recorded(stored_ms: u32, memory: Option<&GuardMemory>, now: Millis) -> Self {
+        let mut guard = Self::new(stored_ms);
+        guard.recall(memory, now);
+        guard
+    }
+
+    /// Takes the memory of a record.
+    pub(crate) fn recall(&mut self, memory: Option<&GuardMemory>, now: Millis) {
+        let tick = |instant_ms: u64| Tick::at(Millis(instant_ms.max(now.0)));
+        let known = memory.cloned().unwrap_or_default();
+        self.dwell_until = tick(known.dwell_until_ms);
+        self.step_at = tick(known.step_at_ms);
+        self.turn_at = tick(known.turn_at_ms);
+        self.under_way = false;
+        self.last_move = match memory {
+            None => Move::None,
+            Some(known) if known.relaxed => Move::Relax,
+            Some(_) => Move::Tighten,
+        };
+    }
+
+    /// Sets the stored interval to a recorded one.
+    pub(crate) fn set_stored(&mut self, stored_ms: u32) {
+        self.stored_ms = stored_ms;
+    }
+
+    /// What to record: instants that have come are 0; `None` before the first move.
+    pub(crate) fn memory(&self, now: Millis) -> Option<GuardMemory> {
+        let instant_ms = |tick: Tick| if tick.has_come(now) { 0 } else { tick.near(now).0 };
+        (self.last_move != Move::None).then(|| GuardMemory {
+            dwell_until_ms: instant_ms(self.dwell_until),
+            step_at_ms: instant_ms(self.step_at),
+            turn_at_ms: instant_ms(self.turn_at),
+            relaxed: self.last_move == Move::Relax,
+        })
     }
 
     /// Takes a hint, in milliseconds, and moves the stored interval as far as the guard allows.

@@ -39,7 +39,7 @@ pub enum Handled {
     Repeat(Decision),
 }
 
-/// Why a heartbeat was refused; state has not changed.
+/// Why something was refused; what is durable has not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// A newer incarnation is known.
@@ -51,6 +51,9 @@ pub enum Refusal {
     Stopped,
     /// There is no room for another agent.
     Full,
+    /// Nothing can be recorded, and this would have to be: see
+    /// [`Machine::set_frozen`](crate::Machine::set_frozen).
+    ReadOnly,
 }
 
 /// The machine's part of a directive.
@@ -105,7 +108,8 @@ pub struct AgentInfo<'a> {
     pub interval_ms: u32,
     /// Interval in force, in milliseconds.
     pub in_force_ms: u32,
-    /// Receipt of the last heartbeat; of a stopped agent, when it left; `None` if never heard.
+    /// Receipt of the last heartbeat; of a stopped agent, when it left; until the first heartbeat
+    /// after a restart, the restart; `None` if never heard.
     pub last_receipt: Option<Millis>,
     /// Heartbeats missing in the present silence.
     pub missed: u32,
@@ -113,6 +117,8 @@ pub struct AgentInfo<'a> {
     pub paused: bool,
     /// A second witness has confirmed the present silence.
     pub witnessed: bool,
+    /// Its silence was found while nothing could be recorded: nothing is done about it yet.
+    pub undurable: bool,
     /// Registration fields known.
     pub registration: Option<&'a Registration>,
     /// Recovery under way: executor of the current or last rung, and whether it is open.

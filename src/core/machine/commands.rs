@@ -2,34 +2,38 @@
 
 use pulsegate_wire::{AckOutcome, Command, CommandKind, State, limits};
 
-use super::Machine;
+use super::{Machine, Refusal};
 use crate::{Effects, EventKind, Millis, Slot};
 
 impl Machine {
     /// Queues a command for an agent's next directive. Beyond [`limits::COMMANDS`] the oldest
     /// unanswered one gives way. One that waits already, or for an agent that left, changes
     /// nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`]; state has not changed.
     pub fn handle_command(
         &mut self,
         now: Millis,
         slot: Slot,
         command: Command,
         effects: &mut Effects,
-    ) {
+    ) -> Result<(), Refusal> {
+        self.check_writable()?;
         let now = self.advance(now);
         let waits = self.commands(slot).iter().any(|other| other.id == command.id);
         let is_here = self.agents.get(slot).is_some_and(|r| r.state() != State::Stopped);
         if waits || !is_here {
-            return;
+            return Ok(());
         }
         if self.commands(slot).len() >= limits::COMMANDS {
             let oldest = self.agents.with_cold(slot, |cold| cold.commands.remove(0));
             let kind = EventKind::CommandEnded { id: oldest.id, outcome: None };
             self.emit(now, slot, kind, effects);
         }
-        let id = command.id.clone();
-        self.agents.with_cold(slot, |cold| cold.commands.push(command));
-        self.emit(now, slot, EventKind::CommandQueued { id }, effects);
+        self.agents.with_cold(slot, |cold| cold.commands.push(command.clone()));
+        self.emit(now, slot, EventKind::CommandQueued { command }, effects);
+        Ok(())
     }
 
     /// Takes the acknowledgement of a command; one that does not wait is ignored.

@@ -72,6 +72,7 @@ impl Machine {
         let grace_ms = self.config.classes[self.agents[slot].class].suspect_grace_ms;
         let missed = self.count_missed(now, slot);
         self.agents.set_state(slot, State::Suspect);
+        self.mark_undurable(slot);
         let record = &self.agents[slot];
         let kind = EventKind::Suspected {
             last_receipt: record.receipt,
@@ -86,6 +87,7 @@ impl Machine {
     fn fail(&mut self, now: Millis, slot: Slot, effects: &mut Effects) {
         let missed = self.count_missed(now, slot);
         self.agents.set_state(slot, State::Failed);
+        self.mark_undurable(slot);
         let record = &self.agents[slot];
         let heard = record.flags.has(Flags::HEARD);
         let class = &self.config.classes[record.class];
@@ -150,6 +152,7 @@ impl Machine {
         record.receipt = now;
         record.flags.set(Flags::PENDING, false);
         record.flags.set(Flags::WITNESSED, false);
+        record.flags.set(Flags::UNDURABLE, false);
         self.emit(now, slot, EventKind::Stopped, effects);
         self.rearm(slot);
     }

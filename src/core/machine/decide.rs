@@ -29,7 +29,9 @@ impl Machine {
             return self.repeated(stamp.slot, Outcome::Accepted);
         }
         let now = self.advance(now);
-        self.judge(now, stamp.slot, verdict, effects);
+        if !self.frozen {
+            self.judge(now, stamp.slot, verdict, effects);
+        }
         self.pace(now, stamp.slot, verdict, effects)
     }
 
@@ -69,9 +71,17 @@ impl Machine {
         let record = &mut self.agents[slot];
         let class = &self.config.classes[record.class];
         let cap_ms = config.cap_ms(class.cap_ms(), None);
-        let step = record.guard.step(now, verdict.interval_ms, cap_ms, config);
+        let in_force_from_ms = record.in_force_ms;
+        // While nothing can be recorded an interval may only become shorter: that is safe to
+        // forget. A number that is none proposes the stored interval, as ever.
+        let stored_ms = f64::from(record.guard.stored_ms());
+        let hint_ms =
+            if self.frozen { verdict.interval_ms.min(stored_ms) } else { verdict.interval_ms };
+        let step = record.guard.step(now, hint_ms, cap_ms, config);
         let floor_ms = cadence::class_floor_ms(self.floor_ms, class.floor_weight);
-        let effective_ms = step.stored_ms.max(floor_ms).min(cap_ms);
+        let unfrozen_ms = step.stored_ms.max(floor_ms).min(cap_ms);
+        let durable_ms = if self.frozen { in_force_from_ms } else { cap_ms };
+        let effective_ms = unfrozen_ms.min(durable_ms).max(config.min_ms);
         assert!(
             (config.min_ms..=cap_ms).contains(&effective_ms),
             "interval {effective_ms} ms out of bounds {}..={cap_ms}",
@@ -89,13 +99,18 @@ impl Machine {
         let bound = record.bound;
         // The timer armed at receipt may now fire too early; then it finds that nothing is due.
         record.in_force_ms = record.in_force_ms.max(effective_ms);
+        let in_force_ms = record.in_force_ms;
         if step.stored_ms != step.before_ms {
             let kind = EventKind::CadenceMoved {
                 from_ms: step.before_ms,
                 to_ms: step.stored_ms,
                 turned: step.turned,
+                in_force_from_ms,
+                guard: record.guard.memory(now),
             };
             self.emit(now, slot, kind, effects);
+        } else if in_force_ms != in_force_from_ms {
+            self.emit(now, slot, EventKind::InForce { from_ms: in_force_from_ms }, effects);
         }
         let trace = Trace {
             hint_ms: verdict.interval_ms,

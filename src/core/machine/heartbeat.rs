@@ -1,15 +1,13 @@
 //! From a heartbeat to an observation.
 
-use pulsegate_wire::{Health, Outcome, Reason, State, Status};
+use pulsegate_wire::{Outcome, Reason, State, Status};
 
 use super::index::Index;
-use super::record::{Flags, Lag, Name, Record, Standing};
+use super::record::{Flags, Lag, Record};
 use super::stats::{Reading, Stats};
 use super::{Handled, Machine, Refusal, Ticket, stamp_of};
-use crate::cadence::{Bound, Guard};
 use crate::{
     AgentKey, Beat, Class, ClassId, Effects, EventKind, Millis, Observation, Signals, Slot,
-    VerdictSource,
 };
 
 /// Starts within [`Starts::WINDOW_MS`] that are a storm. Source: chosen; agents of one machine
@@ -50,7 +48,8 @@ impl Machine {
     /// whatever becomes of its verdict.
     ///
     /// # Errors
-    /// [`Refusal`]; state has not changed.
+    /// [`Refusal`]; state has not changed, except that a known agent whose new incarnation is
+    /// refused as [`Refusal::ReadOnly`] has renewed its deadline: it lives.
     pub fn handle_heartbeat(
         &mut self,
         now: Millis,
@@ -85,15 +84,23 @@ impl Machine {
         let is_life = beat.incarnation > record.incarnation || (is_current && is_news);
         if heard && is_life && record.state() != State::Stopped {
             let now = self.advance(now);
-            self.return_to_life(now, slot, effects);
-            if let Some(record) = self.agents.get_mut(slot) {
-                record.receipt = now;
-                record.missed = 0;
-                record.flags.set(Flags::WITNESSED, false);
-            }
-            self.rearm(slot);
+            self.sign_of_life(now, slot, effects);
         }
         due_in_ms
+    }
+
+    /// Renews the deadline of an agent that was heard, and nothing else.
+    pub(super) fn sign_of_life(&mut self, now: Millis, slot: Slot, effects: &mut Effects) {
+        if let Some(kind) = self.return_to_life(now, slot) {
+            self.emit(now, slot, kind, effects);
+        }
+        if let Some(record) = self.agents.get_mut(slot) {
+            record.receipt = now;
+            record.missed = 0;
+            record.flags.set(Flags::WITNESSED, false);
+            record.flags.set(Flags::RESUMED, false);
+        }
+        self.rearm(slot);
     }
 
     /// The first heartbeat of an agent that nobody knows.
@@ -106,12 +113,14 @@ impl Machine {
     ) -> Result<Handled, Refusal> {
         let normal = self.config.classes.normal();
         let class = beat.class.map_or(normal, |class| self.known_class(class));
+        self.check_writable()?;
         let slot = self.admit(now, key, class, State::Alive)?;
         let now = self.advance(now);
-        self.emit(now, slot, EventKind::Registered { state: State::Alive }, effects);
-        self.begin_run(now, slot, beat, false, effects);
+        self.begin_run(now, slot, beat);
+        let kind = EventKind::Registered { state: State::Alive, registration: None };
+        self.emit(now, slot, kind, effects);
         let before = self.before(now, slot, beat, true);
-        Ok(self.accept(now, slot, beat, &before))
+        Ok(self.accept(now, slot, beat, &before, effects))
     }
 
     fn handle_known(
@@ -137,18 +146,46 @@ impl Machine {
             return Ok(Handled::Repeat(self.repeated(slot, outcome)));
         }
         let now = self.advance(now);
+        if is_first && self.frozen {
+            self.refuse_run(now, slot, effects);
+            return Err(Refusal::ReadOnly);
+        }
         let before = self.before(now, slot, beat, is_first);
-        if before.state != State::Alive {
-            self.return_to_life(now, slot, effects);
+        if before.state != State::Alive || is_first || beat.class.is_some() {
+            self.rejoin(now, slot, beat, &before, effects);
         }
-        if let Some(class) = beat.class {
-            self.assign_class(slot, class);
-        }
+        Ok(self.accept(now, slot, beat, &before, effects))
+    }
+
+    /// What a heartbeat moves beside the deadline, and not every heartbeat does: state, class and
+    /// run. Each event is told once all of it has moved, so that it says how the agent stands.
+    fn rejoin(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        beat: &Beat,
+        before: &Before,
+        effects: &mut Effects,
+    ) {
+        let back = self.return_to_life(now, slot);
+        let is_open = !self.frozen;
+        let moved = is_open && beat.class.is_some_and(|class| self.assign_class(slot, class));
+        let is_first = before.signals.has(Signals::FIRST);
         if is_first {
-            let takes_over = heard || before.state == State::Stopped;
-            self.begin_run(now, slot, beat, takes_over, effects);
+            self.begin_run(now, slot, beat);
         }
-        Ok(self.accept(now, slot, beat, &before))
+        if let Some(kind) = back {
+            self.emit(now, slot, kind, effects);
+        }
+        // The first run of one that was expected is told of as `Heard`; any other takes over.
+        if is_first && before.state != State::New {
+            let incarnation = self.agents[slot].incarnation;
+            self.emit(now, slot, EventKind::Restarted { incarnation }, effects);
+            self.supersede(now, slot, effects);
+        }
+        if moved {
+            self.emit_updated(now, slot, effects);
+        }
     }
 
     /// Gives an unknown agent its record.
@@ -164,27 +201,7 @@ impl Machine {
         }
         let interval_ms = self.default_interval_ms(&self.config.classes[class]);
         let now = self.advance(now);
-        let slot = self.agents.insert(Record {
-            name: Name::new(key.id),
-            hash: key.hash,
-            incarnation: 0,
-            sequence: 0,
-            receipt: now,
-            stats: Stats::default(),
-            guard: Guard::new(interval_ms),
-            in_force_ms: interval_ms,
-            effective_ms: interval_ms,
-            generation: 0,
-            missed: 0,
-            source: VerdictSource::default(),
-            tenant: key.tenant,
-            class,
-            standing: Standing::new(state, Health::Healthy, Status::Healthy),
-            lag: Lag::UNKNOWN,
-            bound: Bound::None,
-            flags: Flags::default().with(Flags::FRESH),
-            cold: None,
-        });
+        let slot = self.agents.insert(Record::new(now, key, class, state, interval_ms));
         self.rearm(slot);
         Ok(slot)
     }
@@ -196,58 +213,59 @@ impl Machine {
     }
 
     /// A new incarnation, or the first. It has no directive yet, so what the one before was told
-    /// is not in force any more; until it is told otherwise it beats by default. One that takes
-    /// over from another, or from one that left, is told of.
-    fn begin_run(
-        &mut self,
-        now: Millis,
-        slot: Slot,
-        beat: &Beat,
-        takes_over: bool,
-        effects: &mut Effects,
-    ) {
+    /// is not in force any more; until it is told otherwise it beats by default.
+    fn begin_run(&mut self, now: Millis, slot: Slot, beat: &Beat) {
         let is_storm = self.starts.count(now);
         let interval_ms = self.default_interval_ms(&self.config.classes[self.agents[slot].class]);
         let Some(record) = self.agents.get_mut(slot) else { return };
         record.incarnation = beat.incarnation.max(record.incarnation);
         record.sequence = 0;
         record.lag = Lag::UNKNOWN;
+        record.receipt = now;
         record.in_force_ms = interval_ms;
         record.effective_ms = interval_ms;
         record.stats = Stats::default();
+        record.set_status(Status::Healthy);
         record.flags.set(Flags::HEARD, true);
         record.flags.set(Flags::STORM, is_storm);
         record.flags.set(Flags::SPREAD, false);
-        if takes_over {
-            let incarnation = record.incarnation;
-            self.emit(now, slot, EventKind::Restarted { incarnation }, effects);
-            self.supersede(now, slot, effects);
-        }
     }
 
-    /// An agent that was silent, or never heard, beats.
-    fn return_to_life(&mut self, now: Millis, slot: Slot, effects: &mut Effects) {
-        let record = &self.agents[slot];
+    /// An agent that was silent, or never heard, beats. What to tell of it comes back, if anything:
+    /// that one which had left is back, `Restarted` tells.
+    fn return_to_life(&mut self, now: Millis, slot: Slot) -> Option<EventKind> {
+        let record = &mut self.agents[slot];
         let from = record.state();
         let kind = match from {
-            State::Alive => return,
-            State::New => EventKind::Heard,
-            // A newer incarnation, and `Restarted` tells of it.
-            State::Stopped => return self.agents.set_state(slot, State::Alive),
-            State::Suspect | State::Failed => EventKind::Recovered {
+            State::Alive => return None,
+            State::New => Some(EventKind::Heard),
+            State::Stopped => None,
+            State::Suspect | State::Failed => Some(EventKind::Recovered {
                 from,
                 silent_ms: now.since(record.receipt),
                 missed: record.missed_at(now).saturating_sub(record.missed),
-            },
+            }),
         };
+        record.receipt = now;
+        record.flags.set(Flags::UNDURABLE, false);
         self.agents.set_state(slot, State::Alive);
-        self.emit(now, slot, kind, effects);
         self.cancel_rungs(slot, from);
+        kind
     }
 
     /// Takes in a heartbeat that is in order.
-    fn accept(&mut self, now: Millis, slot: Slot, beat: &Beat, before: &Before) -> Handled {
+    fn accept(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        beat: &Beat,
+        before: &Before,
+        effects: &mut Effects,
+    ) -> Handled {
         let record = &mut self.agents[slot];
+        let in_force_ms = record.in_force_ms;
+        let leaves = beat.status == Status::Stopping;
+        let is_leaving = record.status() == Status::Stopping;
         if before.signals.has(Signals::DIRECTIVE_SEEN) {
             record.in_force_ms = record.effective_ms;
         }
@@ -259,11 +277,18 @@ impl Machine {
         record.missed = 0;
         record.flags.set(Flags::PENDING, true);
         record.flags.set(Flags::WITNESSED, false);
+        record.flags.set(Flags::RESUMED, false);
         record.set_status(beat.status);
         let reading = record.stats.observe(now, beat, &self.config);
         let stamp = stamp_of(slot, record, sequence);
         let class = record.class;
         let observation = observe(now, beat, record, before, reading, self.fleet_load);
+        if record.in_force_ms != in_force_ms {
+            self.emit(now, slot, EventKind::InForce { from_ms: in_force_ms }, effects);
+        }
+        if leaves != is_leaving {
+            self.emit(now, slot, EventKind::Leaving(leaves), effects);
+        }
         self.rearm(slot);
         Handled::Observe(Ticket { stamp, class, observation })
     }
@@ -274,10 +299,12 @@ impl Machine {
         let directive = if is_first { 0 } else { record.directive() };
         let seen = directive != 0 && beat.directive_seen == directive;
         let due = record.receipt.plus(self.sent_ms(record).into());
+        // What it was told before a restart, nobody knows.
+        let is_unknown = is_first || record.flags.has(Flags::RESUMED);
         Before {
             state,
             missed: record.missed_at(now),
-            lateness_ms: if is_first { 0 } else { now.0 as i64 - due.0 as i64 },
+            lateness_ms: if is_unknown { 0 } else { now.0 as i64 - due.0 as i64 },
             signals: Signals::default()
                 .with_if(is_first, Signals::FIRST)
                 .with_if(seen, Signals::DIRECTIVE_SEEN)

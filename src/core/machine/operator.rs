@@ -1,5 +1,7 @@
 //! What operators do: register, change, pause, and let go.
 
+use alloc::boxed::Box;
+
 use pulsegate_wire::{Registration, State};
 
 use super::record::Flags;
@@ -11,7 +13,7 @@ impl Machine {
     /// Registers an agent that was not heard yet (`PUT`), or updates one that is known.
     ///
     /// # Errors
-    /// [`Refusal::Full`]; state has not changed.
+    /// [`Refusal::Full`] or [`Refusal::ReadOnly`]; state has not changed.
     pub fn handle_put(
         &mut self,
         now: Millis,
@@ -19,62 +21,91 @@ impl Machine {
         registration: Registration,
         effects: &mut Effects,
     ) -> Result<Slot, Refusal> {
+        self.check_writable()?;
         if let Some(slot) = self.find(key) {
-            self.handle_registration(now, slot, registration, effects);
+            self.handle_registration(now, slot, registration, effects)?;
             return Ok(slot);
         }
         let class = self.class_named(registration.class.as_deref());
         let slot = self.admit(now, key, class, State::New)?;
-        if registration != Registration::default() {
-            self.agents.with_cold(slot, |cold| cold.registration = Some(registration));
+        let known = (registration != Registration::default()).then_some(registration);
+        if known.is_some() {
+            self.agents.with_cold(slot, |cold| cold.registration.clone_from(&known));
         }
         let now = self.advance(now);
-        self.emit(now, slot, EventKind::Registered { state: State::New }, effects);
+        let registration = known.map(Box::new);
+        self.emit(now, slot, EventKind::Registered { state: State::New, registration }, effects);
         Ok(slot)
     }
 
     /// Takes registration fields of a known agent; says whether anything changed. A class moves
     /// its deadlines at once and its interval with the next heartbeat.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`] if something would have changed; nothing has.
     pub fn handle_registration(
         &mut self,
         now: Millis,
         slot: Slot,
         registration: Registration,
         effects: &mut Effects,
-    ) -> bool {
-        let Some(record) = self.agents.get(slot) else { return false };
+    ) -> Result<bool, Refusal> {
+        let Some(record) = self.agents.get(slot) else { return Ok(false) };
         if record.cold.is_none() && registration == Registration::default() {
-            return false;
+            return Ok(false);
+        }
+        if self.frozen {
+            let known = self.agents.cold(slot).and_then(|cold| cold.registration.clone());
+            let would_change = known.unwrap_or_default().merge(registration);
+            return if would_change { Err(Refusal::ReadOnly) } else { Ok(false) };
         }
         let class = registration.class.as_deref().map(|name| self.class_named(Some(name)));
         let changed = self
             .agents
             .with_cold(slot, |cold| cold.registration.get_or_insert_default().merge(registration));
         let now = self.advance(now);
-        if let Some(class) = class {
-            self.assign_class(slot, class);
+        let moved = class.is_some_and(|class| self.assign_class(slot, class));
+        if changed || moved {
+            self.emit_updated(now, slot, effects);
         }
-        if changed {
-            self.emit(now, slot, EventKind::Updated, effects);
-        }
-        changed
+        Ok(changed || moved)
     }
 
     /// Lets an agent leave gracefully (`DELETE`). An action under way runs to its outcome.
-    pub fn handle_stop(&mut self, now: Millis, slot: Slot, effects: &mut Effects) {
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`]; state has not changed.
+    pub fn handle_stop(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.check_writable()?;
         let now = self.advance(now);
         if self.agents.get(slot).is_some_and(|record| record.state() != State::Stopped) {
             self.stop(now, slot, effects);
         }
+        Ok(())
     }
 
     /// Pauses or resumes an agent: a paused one is watched, but nothing is done about it. What
     /// recovery would have done meanwhile, it does when the agent is resumed, if it is still ill.
-    pub fn handle_pause(&mut self, now: Millis, slot: Slot, paused: bool, effects: &mut Effects) {
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`]; state has not changed.
+    pub fn handle_pause(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        paused: bool,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.check_writable()?;
         let now = self.advance(now);
-        let Some(record) = self.agents.get_mut(slot) else { return };
+        let Some(record) = self.agents.get_mut(slot) else { return Ok(()) };
         if record.flags.has(Flags::PAUSED) == paused {
-            return;
+            return Ok(());
         }
         record.flags.set(Flags::PAUSED, paused);
         self.emit(now, slot, EventKind::Paused(paused), effects);
@@ -82,6 +113,7 @@ impl Machine {
             self.catch_up(now, slot, effects);
         }
         self.rearm(slot);
+        Ok(())
     }
 
     fn class_named(&self, name: Option<&str>) -> ClassId {
@@ -95,11 +127,12 @@ impl Machine {
         if is_known { class } else { self.config.classes.normal() }
     }
 
-    /// Moves an agent to another class. One that was told nothing yet starts at its interval.
-    pub(super) fn assign_class(&mut self, slot: Slot, class: ClassId) {
+    /// Moves an agent to another class; says whether it was in another. One that was told nothing
+    /// yet starts at its interval.
+    pub(super) fn assign_class(&mut self, slot: Slot, class: ClassId) -> bool {
         let class = self.known_class(class);
         if self.agents[slot].class == class {
-            return;
+            return false;
         }
         self.agents.set_class(slot, class);
         let interval_ms = self.default_interval_ms(&self.config.classes[class]);
@@ -110,5 +143,6 @@ impl Machine {
             record.effective_ms = interval_ms;
         }
         self.rearm(slot);
+        true
     }
 }

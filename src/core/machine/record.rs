@@ -5,13 +5,11 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use pulsegate_wire::{Command, Health, Registration, State, Status};
+use pulsegate_wire::{Command, Health, IncidentKind, Registration, State, Status, event};
 
 use super::stats::Stats;
 use crate::cadence::{Bound, Guard};
-use crate::{
-    ActionId, Class, ClassId, Config, IncidentKind, Millis, Plan, TenantId, VerdictSource,
-};
+use crate::{ActionId, AgentKey, Class, ClassId, Config, Millis, Plan, TenantId, VerdictSource};
 
 /// The hot record: what a heartbeat reads and writes, and nothing else. Aligned so that it never
 /// lies across more than three cache lines.
@@ -23,7 +21,8 @@ pub(super) struct Record {
     pub(super) incarnation: u64,
     /// Newest sequence accepted.
     pub(super) sequence: u64,
-    /// Receipt of the last heartbeat; registration of a `new` agent; leaving of a `stopped` one.
+    /// Receipt of the last heartbeat; registration of a `new` agent; leaving of a `stopped` one;
+    /// after a restart, the restart and the agent's spread, which may lie ahead.
     pub(super) receipt: Millis,
     pub(super) stats: Stats,
     pub(super) guard: Guard,
@@ -66,7 +65,7 @@ pub(super) struct Lag(u8);
 
 /// Facts about an agent, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags(u8);
+pub(super) struct Flags(u16);
 
 /// What most agents never need.
 #[derive(Debug, Default)]
@@ -99,6 +98,7 @@ pub(super) struct OpenAction {
     pub(super) id: ActionId,
     pub(super) executor: String,
     pub(super) incident: u32,
+    pub(super) rung: u8,
     pub(super) wait_ms: u32,
 }
 
@@ -138,6 +138,37 @@ impl Standing {
 }
 
 impl Record {
+    /// An agent of which nothing is known yet. The registry sets its generation.
+    pub(super) fn new(
+        now: Millis,
+        key: AgentKey<'_>,
+        class: ClassId,
+        state: State,
+        interval_ms: u32,
+    ) -> Self {
+        Self {
+            name: Name::new(key.id),
+            hash: key.hash,
+            incarnation: 0,
+            sequence: 0,
+            receipt: now,
+            stats: Stats::default(),
+            guard: Guard::new(interval_ms),
+            in_force_ms: interval_ms,
+            effective_ms: interval_ms,
+            generation: 0,
+            missed: 0,
+            source: VerdictSource::default(),
+            tenant: key.tenant,
+            class,
+            standing: Standing::new(state, Health::Healthy, Status::Healthy),
+            lag: Lag::UNKNOWN,
+            bound: Bound::None,
+            flags: Flags::default().with(Flags::FRESH),
+            cold: None,
+        }
+    }
+
     pub(super) fn state(&self) -> State {
         self.standing.state()
     }
@@ -152,6 +183,21 @@ impl Record {
 
     pub(super) fn set_status(&mut self, status: Status) {
         self.standing = Standing::new(self.state(), self.health(), status);
+    }
+
+    /// What is durable of it, in numbers.
+    pub(super) fn durable(&self) -> event::Standing {
+        event::Standing {
+            state: self.state() as i32,
+            health: self.health() as i32,
+            incarnation: self.incarnation,
+            interval_ms: self.guard.stored_ms(),
+            in_force_ms: self.in_force_ms,
+            paused: self.flags.has(Flags::PAUSED),
+            since_ms: self.receipt.0,
+            heard: self.flags.has(Flags::HEARD),
+            leaving: self.status() == Status::Stopping,
+        }
     }
 
     /// Number of the newest directive; 0 when none is known.
@@ -259,6 +305,14 @@ impl Flags {
     pub(super) const USED: Self = Self(1 << 6);
     /// No directive was ever decided.
     pub(super) const FRESH: Self = Self(1 << 7);
+    /// It turned suspect or failed while the machine was frozen: shown, and not acted upon.
+    pub(super) const UNDURABLE: Self = Self(1 << 8);
+    /// Its silence counts from a restart, and not from a heartbeat.
+    pub(super) const RESUMED: Self = Self(1 << 9);
+    /// Before `resume`: its failure was recorded, and no incident after it.
+    pub(super) const UNTREATED: Self = Self(1 << 10);
+    /// Before `resume`: it was recorded in a class that has another name now.
+    pub(super) const MOVED: Self = Self(1 << 11);
 
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -278,6 +332,11 @@ impl Flags {
 }
 
 impl Cold {
+    /// What was told of the agent, if anything.
+    pub(super) fn known(&self) -> Option<Registration> {
+        self.registration.clone().filter(|known| *known != Registration::default())
+    }
+
     /// Bytes that it occupies, roughly: containers by their contents.
     pub(super) fn bytes(&self) -> usize {
         let registration = self.registration.as_ref().map_or(0, |registration| {

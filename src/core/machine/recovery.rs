@@ -115,7 +115,7 @@ impl Machine {
     /// The one place where acting is decided; brakes and budgets belong here.
     fn may_act(&self, record: &Record) -> bool {
         let is_leaving = record.status() == Status::Stopping || record.state() == State::Stopped;
-        !record.flags.has(Flags::PAUSED) && !is_leaving
+        !record.flags.has(Flags::PAUSED) && !is_leaving && !self.frozen
     }
 
     fn is_ill(&self, record: &Record) -> bool {
@@ -193,7 +193,7 @@ impl Machine {
         self.try_act(now, slot, effects);
     }
 
-    fn ask_for_plan(&self, now: Millis, slot: Slot, effects: &mut Effects) {
+    pub(super) fn ask_for_plan(&self, now: Millis, slot: Slot, effects: &mut Effects) {
         let record = &self.agents[slot];
         let Some(case) = case_of(record) else { return };
         let is_silent = record.state() == State::Failed;
@@ -244,9 +244,16 @@ impl Machine {
             id,
             executor: rung.executor.clone(),
             incident: case.number,
+            rung: case.rungs,
             wait_ms: rung.wait_ms,
         };
-        let kind = EventKind::ActionStarted { action: id, executor: rung.executor.clone() };
+        let kind = EventKind::ActionStarted {
+            action: id,
+            executor: open.executor.clone(),
+            incident: open.incident,
+            rung: open.rung,
+            wait_ms: open.wait_ms,
+        };
         self.emit(now, slot, kind, effects);
         effects.actions.push(action);
         self.agents.with_cold(slot, |cold| cold.action = Some(open));
@@ -276,7 +283,7 @@ impl Machine {
         }
     }
 
-    fn end_action(
+    pub(super) fn end_action(
         &mut self,
         now: Millis,
         slot: Slot,
@@ -307,6 +314,18 @@ impl Machine {
             lasted_ms: now.since(case.opened),
         };
         self.emit(now, slot, kind, effects);
+    }
+
+    /// Whether an incident of the agent is under way.
+    pub(super) fn has_case(&self, slot: Slot) -> bool {
+        case_of(&self.agents[slot]).is_some()
+    }
+
+    /// Lets recovery start nothing before an instant.
+    pub(super) fn put_off(&mut self, slot: Slot, until: Millis) {
+        if self.has_case(slot) {
+            self.with_case(slot, |case| case.act_at = case.act_at.max(Some(until)));
+        }
     }
 
     fn with_case(&mut self, slot: Slot, change: impl FnOnce(&mut Case)) {

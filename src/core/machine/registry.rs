@@ -140,20 +140,21 @@ impl Registry {
 
     pub(super) fn set_state(&mut self, slot: Slot, state: State) {
         let record = &self.records[slot.0 as usize];
-        self.stand(slot, record.class, state, record.health());
+        self.set_all(slot, record.class, state, record.health());
     }
 
     pub(super) fn set_health(&mut self, slot: Slot, health: Health) {
         let record = &self.records[slot.0 as usize];
-        self.stand(slot, record.class, record.state(), health);
+        self.set_all(slot, record.class, record.state(), health);
     }
 
     pub(super) fn set_class(&mut self, slot: Slot, class: ClassId) {
         let record = &self.records[slot.0 as usize];
-        self.stand(slot, class, record.state(), record.health());
+        self.set_all(slot, class, record.state(), record.health());
     }
 
-    fn stand(&mut self, slot: Slot, class: ClassId, state: State, health: Health) {
+    /// Sets class, state and health at once.
+    pub(super) fn set_all(&mut self, slot: Slot, class: ClassId, state: State, health: Health) {
         let record = &mut self.records[slot.0 as usize];
         self.census.leave(record.class, record.state(), record.health());
         record.class = class;
@@ -162,23 +163,28 @@ impl Registry {
     }
 
     /// Moves every agent to the class of the same name in a new configuration, or, if its class is
-    /// gone, to `normal`.
-    pub(super) fn reclassify(&mut self, old: &Classes, new: &Classes) {
+    /// gone, to `normal`. Returns those whose class has another name now.
+    pub(super) fn reclassify(&mut self, old: &Classes, new: &Classes) -> Vec<Slot> {
         let moved: Vec<ClassId> = old
             .iter()
             .map(|(_, class)| new.find(&class.name).unwrap_or_else(|| new.normal()))
             .collect();
         self.census = Census::new(new.iter().count());
-        for record in &mut self.records {
+        let mut renamed = Vec::new();
+        for (slot, record) in self.records.iter_mut().enumerate() {
             if record.flags.has(Flags::USED) {
                 let asked = record.cold.as_ref().and_then(|cold| cold.registration.as_ref());
                 let named = asked.and_then(|registration| registration.class.as_deref());
-                record.class = named
-                    .and_then(|name| new.find(name))
-                    .unwrap_or(moved[usize::from(record.class.0)]);
+                let before = record.class;
+                record.class =
+                    named.and_then(|name| new.find(name)).unwrap_or(moved[usize::from(before.0)]);
+                if new[record.class].name != old[before].name {
+                    renamed.push(Slot(slot as u32));
+                }
                 self.census.enter(record.class, record.state(), record.health());
             }
         }
+        renamed
     }
 
     pub(super) fn cold(&self, slot: Slot) -> Option<&Cold> {

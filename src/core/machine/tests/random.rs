@@ -118,12 +118,12 @@ impl Play {
             }
             Step::Stop(agent) => self.with(agent, Machine::handle_stop),
             Step::Pause(agent, on) => self.with(agent, |machine, now, slot, effects| {
-                machine.handle_pause(now, slot, on, effects);
+                machine.handle_pause(now, slot, on, effects)
             }),
             Step::Command(agent, id) => self.with(agent, |machine, now, slot, effects| {
                 let kind = CommandKind::Restart as i32;
                 let command = Command { id: format!("c{id}"), kind, ..Command::default() };
-                machine.handle_command(now, slot, command, effects);
+                machine.handle_command(now, slot, command, effects)
             }),
             Step::Plan(rungs) => self.plan(rungs),
             Step::Outcome(outcome) => self.outcome(outcome),
@@ -134,7 +134,11 @@ impl Play {
         self.recount()
     }
 
-    fn with(&mut self, agent: u8, act: impl FnOnce(&mut Machine, Millis, Slot, &mut Effects)) {
+    fn with<R>(
+        &mut self,
+        agent: u8,
+        act: impl FnOnce(&mut Machine, Millis, Slot, &mut Effects) -> R,
+    ) {
         if let Some(slot) = self.world.slot(&name(agent)) {
             let now = self.world.now();
             act(&mut self.world.machine, now, slot, &mut self.world.effects);
@@ -249,7 +253,7 @@ impl Play {
         let events: Vec<_> = self.world.effects.events.drain(..).collect();
         for event in events {
             let (id, kind) = (event.agent_id, event.kind);
-            if let EventKind::Registered { state } = kind {
+            if let EventKind::Registered { state, .. } = kind {
                 prop_assert!(matches!(state, State::New | State::Alive));
                 let health = Health::Healthy;
                 let told = Told { state, health, open: None, incident: false };

@@ -222,15 +222,21 @@ fn a_paused_agent_is_watched_and_not_acted_on() {
     let mut world = World::new();
     world.live("a", Health::Healthy);
     let slot = world.known("a");
-    world.machine.handle_pause(Millis(0), slot, true, &mut world.effects);
-    world.machine.handle_pause(Millis(0), slot, true, &mut world.effects);
+    world
+        .machine
+        .handle_pause(Millis(0), slot, true, &mut world.effects)
+        .expect("it can be recorded");
+    world
+        .machine
+        .handle_pause(Millis(0), slot, true, &mut world.effects)
+        .expect("it can be recorded");
     world.advance(200_000);
     assert_eq!(world.state("a"), State::Failed);
     assert!(world.info(slot).paused);
     assert!(world.effects.incidents.is_empty());
     assert_eq!(world.told(), ["Registered", "Paused", "Suspected", "Failed"]);
     let now = world.now();
-    world.machine.handle_pause(now, slot, false, &mut world.effects);
+    world.machine.handle_pause(now, slot, false, &mut world.effects).expect("it can be recorded");
     world.plan(&["restart"]);
     assert!(world.action().is_some());
 }
@@ -240,12 +246,12 @@ fn pausing_holds_the_rungs_of_an_open_incident() {
     let (mut world, action) = World::failed(&["restart", "replace"]);
     let slot = world.known("a");
     let now = world.now();
-    world.machine.handle_pause(now, slot, true, &mut world.effects);
+    world.machine.handle_pause(now, slot, true, &mut world.effects).expect("it can be recorded");
     world.end(&action, ActionOutcome::Done);
     world.advance(100_000);
     assert_eq!(world.action(), None);
     let now = world.now();
-    world.machine.handle_pause(now, slot, false, &mut world.effects);
+    world.machine.handle_pause(now, slot, false, &mut world.effects).expect("it can be recorded");
     assert_eq!(world.action().expect("its turn").executor, "replace");
 }
 
@@ -265,7 +271,7 @@ fn leaving_closes_the_incident() {
     let (mut world, _action) = World::failed(&["restart"]);
     let now = world.now();
     let slot = world.known("a");
-    world.machine.handle_stop(now, slot, &mut world.effects);
+    world.machine.handle_stop(now, slot, &mut world.effects).expect("it can be recorded");
     assert_eq!(world.told(), ["IncidentClosed", "Stopped"]);
 }
 

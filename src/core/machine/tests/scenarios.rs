@@ -115,7 +115,7 @@ fn a_registered_agent_that_never_comes_fails_after_its_startup_grace() {
     let info = world.info(world.known("a"));
     assert_eq!((info.missed, info.last_receipt), (0, None));
     world.live("a", Health::Healthy);
-    assert_eq!(world.told(), ["Recovered"]);
+    assert_eq!(world.told(), ["Recovered", "Restarted"]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn an_agent_that_left_comes_back_only_as_a_newer_incarnation() {
     let mut world = World::new();
     world.beat("a", &first(), verdict(Health::Healthy, 30_000.0));
     let slot = world.known("a");
-    world.machine.handle_stop(Millis(0), slot, &mut world.effects);
+    world.machine.handle_stop(Millis(0), slot, &mut world.effects).expect("it can be recorded");
     world.events();
     let again = Beat { sequence: 2, ..first() };
     assert_eq!(world.handle("a", &again), Err(Refusal::Stopped));
@@ -354,14 +354,19 @@ fn a_registration_moves_class_and_deadline() {
     let background =
         || Registration { class: Some("background".into()), ..Registration::default() };
     let now = world.now();
-    assert!(world.machine.handle_registration(now, slot, background(), &mut world.effects));
-    assert!(!world.machine.handle_registration(now, slot, background(), &mut world.effects));
+    let mut tell =
+        || world.machine.handle_registration(now, slot, background(), &mut world.effects);
+    assert_eq!(tell(), Ok(true));
+    assert_eq!(tell(), Ok(false));
     assert_eq!(world.told(), ["Updated"]);
     world.advance(100_000);
     assert_eq!(world.state("a"), State::Suspect, "its fail grace is 180 s now");
     let unknown = Registration { class: Some("purple".into()), ..Registration::default() };
     let now = world.now();
-    world.machine.handle_registration(now, slot, unknown, &mut world.effects);
+    world
+        .machine
+        .handle_registration(now, slot, unknown, &mut world.effects)
+        .expect("it can be recorded");
     assert_eq!(world.info(slot).class, NORMAL);
 }
 
@@ -374,7 +379,10 @@ fn reconfiguring_keeps_classes_by_name() {
     let old = Classes::default();
     let classes: Vec<Class> = alloc::vec![old[NORMAL].clone(), old[CRITICAL].clone()];
     let classes = Classes::new(classes).expect("normal is among them");
-    world.machine.reconfigure(Config { classes, ..Config::default() });
+    let config = Config { classes, ..Config::default() };
+    world.events();
+    world.machine.reconfigure(Millis(0), config, &mut world.effects);
+    assert_eq!(world.told(), ["Updated"], "only b is in a class of another name");
     assert_eq!(world.info(world.known("a")).class, ClassId(1));
     assert_eq!(world.info(world.known("b")).class, ClassId(0), "its class is gone");
     assert_eq!(world.machine.census().beating(ClassId(1)), 1);
@@ -443,8 +451,14 @@ fn a_command_is_repeated_until_it_is_answered() {
     let slot = world.known("a");
     world.events();
     let drain = command("c1", CommandKind::Drain);
-    world.machine.handle_command(Millis(0), slot, drain.clone(), &mut world.effects);
-    world.machine.handle_command(Millis(0), slot, drain, &mut world.effects);
+    world
+        .machine
+        .handle_command(Millis(0), slot, drain.clone(), &mut world.effects)
+        .expect("it can be recorded");
+    world
+        .machine
+        .handle_command(Millis(0), slot, drain, &mut world.effects)
+        .expect("it can be recorded");
     assert!(world.live("a", Health::Healthy).has_commands);
     assert!(world.live("a", Health::Healthy).has_commands);
     assert_eq!(world.machine.commands(slot).len(), 1);
@@ -465,7 +479,10 @@ fn the_oldest_unanswered_command_gives_way() {
     let slot = world.known("a");
     for number in 0..=limits::COMMANDS {
         let command = command(&alloc::format!("c{number}"), CommandKind::Checkpoint);
-        world.machine.handle_command(Millis(0), slot, command, &mut world.effects);
+        world
+            .machine
+            .handle_command(Millis(0), slot, command, &mut world.effects)
+            .expect("it can be recorded");
     }
     assert_eq!(world.machine.commands(slot).len(), limits::COMMANDS);
     assert_eq!(world.machine.commands(slot)[0].id, "c1");
@@ -479,15 +496,21 @@ fn a_restart_is_not_asked_for_again_once_it_happened() {
     world.beat("a", &first(), verdict(Health::Healthy, 30_000.0));
     let slot = world.known("a");
     for (id, kind) in [("r", CommandKind::Restart), ("d", CommandKind::Drain)] {
-        world.machine.handle_command(Millis(0), slot, command(id, kind), &mut world.effects);
+        world
+            .machine
+            .handle_command(Millis(0), slot, command(id, kind), &mut world.effects)
+            .expect("it can be recorded");
     }
     world.beat("a", &Beat { incarnation: 6, ..first() }, verdict(Health::Healthy, 30_000.0));
     let left: Vec<_> = world.machine.commands(slot).iter().map(|c| c.id.as_str()).collect();
     assert_eq!(left, ["d"]);
-    world.machine.handle_stop(Millis(0), slot, &mut world.effects);
+    world.machine.handle_stop(Millis(0), slot, &mut world.effects).expect("it can be recorded");
     assert!(world.machine.commands(slot).is_empty());
     let late = command("x", CommandKind::Drain);
-    world.machine.handle_command(Millis(0), slot, late, &mut world.effects);
+    world
+        .machine
+        .handle_command(Millis(0), slot, late, &mut world.effects)
+        .expect("it can be recorded");
     assert!(world.machine.commands(slot).is_empty(), "who left gets no commands");
 }
 
@@ -501,7 +524,10 @@ fn memory_is_accounted_for_hot_and_cold() {
     assert_eq!(cold, 0);
     let slot = world.known("a");
     let registration = Registration { endpoint: Some("here".into()), ..Registration::default() };
-    world.machine.handle_registration(Millis(0), slot, registration, &mut world.effects);
+    world
+        .machine
+        .handle_registration(Millis(0), slot, registration, &mut world.effects)
+        .expect("it can be recorded");
     assert!(world.machine.memory().1 > 0);
     world.jump(200_000_000);
     assert_eq!(world.machine.memory().1, 0);

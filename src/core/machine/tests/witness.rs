@@ -31,7 +31,9 @@ impl World {
 
     fn register(&mut self, registration: Registration) {
         let (now, slot) = (self.now(), self.known("a"));
-        self.machine.handle_registration(now, slot, registration, &mut self.effects);
+        self.machine
+            .handle_registration(now, slot, registration, &mut self.effects)
+            .expect("it can be recorded");
     }
 
     /// Takes the one question that was asked since the last time.
@@ -191,7 +193,7 @@ fn a_witness_of_an_agent_that_left_says_nothing() {
     let suspicion = world.suspicion().expect("it is suspect");
     assert!(world.confirm(&suspicion));
     let (now, slot) = (world.now(), world.known("a"));
-    world.machine.handle_stop(now, slot, &mut world.effects);
+    world.machine.handle_stop(now, slot, &mut world.effects).expect("it can be recorded");
     assert!(!world.is_witnessed() && !world.confirm(&suspicion));
     world.advance(4_000_000);
     assert_eq!(world.slot("a"), None, "it is forgotten");
@@ -202,13 +204,13 @@ fn a_witness_of_an_agent_that_left_says_nothing() {
 fn a_paused_agent_is_acted_upon_once_it_is_resumed_and_not_before() {
     let mut world = World::probed();
     let (now, slot) = (world.now(), world.known("a"));
-    world.machine.handle_pause(now, slot, true, &mut world.effects);
+    world.machine.handle_pause(now, slot, true, &mut world.effects).expect("it can be recorded");
     world.advance(FAILED_MS);
     let suspicion = world.suspicion();
     assert!(world.confirm(&suspicion.expect("watched all the same")));
     assert!(world.effects.incidents.is_empty());
     let now = world.now();
-    world.machine.handle_pause(now, slot, false, &mut world.effects);
+    world.machine.handle_pause(now, slot, false, &mut world.effects).expect("it can be recorded");
     world.plan(&["restart"]);
     assert!(world.action().is_some());
 }
