@@ -482,7 +482,8 @@ bodies! {
         /// The token that it was held with.
         #[prost(uint64, tag = "3")]
         token: u64,
-        /// `released`, `expired` or `revoked`.
+        /// `released`, `expired`, `revoked`; `undone` for a grant that nobody was told of, because
+        /// the journal was too slow.
         #[prost(string, tag = "4")]
         reason: String,
     }

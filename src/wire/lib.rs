@@ -17,6 +17,7 @@ pub mod event;
 mod frame;
 mod heartbeat;
 mod id;
+pub mod lease;
 pub mod limits;
 mod problem;
 #[cfg(test)]

@@ -49,6 +49,27 @@ pub const COMMANDS: usize = 8;
 pub const STALL_AFTER_MIN_MS: u64 = 1_000;
 /// Deepest nesting of a JSON body; a heartbeat needs four.
 pub const JSON_DEPTH: usize = 128;
+/// Longest name of a lease, in bytes: that of an agent id, whose characters it shares, so that an
+/// agent can name a lease after itself.
+pub const LEASE_NAME_BYTES: usize = AGENT_ID_BYTES;
+/// Shortest TTL of a lease, in milliseconds. A third of it is the shortest interval, 1 s: so
+/// heartbeats can carry any lease and two of them may be lost. A grant may wait 1 s for the disk.
+pub const LEASE_TTL_MIN_MS: u32 = 3_000;
+/// Longest TTL of a lease, in milliseconds: a day. A holder that died keeps others out for its TTL,
+/// and a restart of the gateway counts the whole TTL anew.
+pub const LEASE_TTL_MAX_MS: u32 = 86_400_000;
+/// Most leases of a gateway; some hundred bytes each.
+pub const LEASES: usize = 100_000;
+/// Most leases of one holder: its directive names all of them, and must fit into a frame of the
+/// compact protocol (a test says so).
+pub const LEASES_PER_HOLDER: usize = 64;
+/// Most requests that wait in line for one lease. Longer: the last waits for many TTLs.
+pub const LEASE_LINE: usize = 64;
+/// Most requests that wait in line for any lease; each also holds a connection.
+pub const LEASE_WAITERS: usize = 10_000;
+/// Longest time that one request waits in line, in milliseconds. Common proxies give up after a
+/// minute.
+pub const LEASE_WAIT_MAX_MS: u32 = 55_000;
 /// Longest opaque cursor of a listing, in bytes.
 pub const CURSOR_BYTES: usize = 128;
 /// Most agents in one page of a listing.

@@ -99,8 +99,12 @@ codes! {
     RequestTimeout, 19, "request_timeout", 408, "the request took too long to arrive";
     /// The gateway itself failed; the cause stands in its log.
     Internal, 20, "internal", 500, "the gateway failed";
+    /// Nobody holds a lease of this name.
+    LeaseUnknown, 21, "lease_unknown", 404, "nobody holds a lease of this name";
+    /// The lease is held with another token.
+    TokenStale, 22, "token_stale", 409, "the lease is held with another token";
     /// What was asked for was there, and is no longer kept.
-    Gone, 21, "gone", 410, "it is no longer kept";
+    Gone, 23, "gone", 410, "it is no longer kept";
 }
 
 /// A problem document.
@@ -136,6 +140,10 @@ pub struct Problem {
     #[prost(uint64, optional, tag = "8")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Who holds the lease that is held.
+    #[prost(string, optional, tag = "9")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
 }
 
 impl Problem {
@@ -168,6 +176,12 @@ impl Problem {
     #[must_use]
     pub fn with_retry_after_ms(self, retry_after_ms: u64) -> Self {
         Self { retry_after_ms: Some(retry_after_ms), ..self }
+    }
+
+    /// The same, with the holder of the lease.
+    #[must_use]
+    pub fn with_holder(self, holder: &str) -> Self {
+        Self { holder: Some(holder.to_owned()), ..self }
     }
 
     /// The code, if this build knows it.

@@ -151,6 +151,7 @@ fn every_field_of_a_message_is_published_under_the_same_name() {
     both_forms_agree(&full_heartbeat().take_registration().unwrap(), "Registration");
     both_forms_agree(&Batch { heartbeats: vec![full_heartbeat()] }, "Batch");
     let problem = Problem::on_field("class", "is odd").with_limit(3.0).with_retry_after_ms(9);
+    let problem = problem.with_holder("a");
     both_forms_agree(&problem, "Problem");
 }
 

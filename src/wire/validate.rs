@@ -11,7 +11,7 @@ use crate::{
     limits,
 };
 
-type Checked = Result<(), Box<Problem>>;
+pub(crate) type Checked = Result<(), Box<Problem>>;
 
 impl Heartbeat {
     /// Checks every rule of a heartbeat.
@@ -152,7 +152,7 @@ fn registration(
     probe.as_ref().map_or(Ok(()), Probe::validate)
 }
 
-fn agent_id(field: &str, text: &str) -> Checked {
+pub(crate) fn agent_id(field: &str, text: &str) -> Checked {
     AgentId::check(text)
         .or_else(|error| over(field, &format!("{error}"), limits::AGENT_ID_BYTES as f64))
 }
@@ -161,11 +161,11 @@ fn refuse(field: &str, detail: &str) -> Checked {
     Err(Box::new(Problem::on_field(field, detail)))
 }
 
-fn over(field: &str, detail: &str, limit: f64) -> Checked {
+pub(crate) fn over(field: &str, detail: &str, limit: f64) -> Checked {
     Err(Box::new(Problem::on_field(field, detail).with_limit(limit)))
 }
 
-fn integer(field: &str, value: u64) -> Checked {
+pub(crate) fn integer(field: &str, value: u64) -> Checked {
     if value <= limits::INTEGER {
         return Ok(());
     }

@@ -203,7 +203,7 @@ fn batch_item() -> BatchItem {
 }
 
 fn problem() -> Problem {
-    Problem::on_field("f", "d").with_limit(1.5).with_retry_after_ms(1)
+    Problem::on_field("f", "d").with_limit(1.5).with_retry_after_ms(1).with_holder("h")
 }
 
 fn directive() -> Directive {
