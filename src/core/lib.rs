@@ -10,6 +10,7 @@
 //! handle_deadlines(now) → events, incidents, actions, suspicions
 //! handle_plan / handle_outcome / handle_witness / handle_command → events, actions
 //! restart: restore, apply (what was recorded) → resume(now)
+//! lease: acquire / renew / release, and renewal by heartbeats → events, answers to those in line
 //! ```
 //!
 //! This room may touch `wire`. It is `no_std` + alloc and never iterates over a hash map.
@@ -24,6 +25,7 @@ mod class;
 mod effects;
 mod event;
 mod incident;
+pub mod lease;
 mod machine;
 mod observation;
 #[cfg(test)]
