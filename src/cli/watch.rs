@@ -119,7 +119,10 @@ impl Args {
     async fn ask(&self, gateway: &mut Asked, path: &str) -> Result<Answer, Failure> {
         let (status, body) = gateway.ask(path, PATIENCE).await?;
         if status != http::StatusCode::GONE {
-            return gateway.accept(status, &body).and_then(|()| gateway.parse(&body)).map(Answer::Page);
+            return gateway
+                .accept(status, &body)
+                .and_then(|()| gateway.parse(&body))
+                .map(Answer::Page);
         }
         // What is gone cannot be shown; what comes from now on can.
         let (status, body) = gateway.ask("/v1/watch?wait=0", PATIENCE).await?;
@@ -251,7 +254,12 @@ mod tests {
             ..Event::default()
         };
         let line = describe(&event);
-        assert!(line.ends_with("failed            worker-7                  silent for 90 s, 3 missing"), "{line}");
+        assert!(
+            line.ends_with(
+                "failed            worker-7                  silent for 90 s, 3 missing"
+            ),
+            "{line}"
+        );
         assert!(line.starts_with("00:00:01.250Z"), "{line}");
     }
 }

@@ -353,7 +353,7 @@ impl Fleet for Shards {
     }
 
     fn command(&self, tenant: TenantId, agent_id: &str, command: Command) -> bool {
-        Self::command(self, tenant, agent_id, command)
+        Self::command(self, tenant, agent_id, command) == Ok(true)
     }
 }
 

@@ -309,7 +309,7 @@ impl Stage {
         let now = Instant::now();
         let member = &mut self.fleet.members[index];
         match &event.kind {
-            EventKind::Registered { state } => member.state = Some(*state),
+            EventKind::Registered { state, .. } => member.state = Some(*state),
             EventKind::Heard | EventKind::Restarted { .. } => member.state = Some(State::Alive),
             EventKind::Suspected { last_receipt, .. } => {
                 member.state = Some(State::Suspect);
@@ -334,7 +334,7 @@ impl Stage {
             }
             EventKind::Forgotten { .. } => member.state = None,
             EventKind::HealthChanged { to, .. } => self.judged(index, *to, now),
-            EventKind::CadenceMoved { from_ms, to_ms, turned } => {
+            EventKind::CadenceMoved { from_ms, to_ms, turned, .. } => {
                 self.moved(index, (*from_ms, *to_ms), *turned, now);
             }
             EventKind::IncidentOpened { kind: IncidentKind::Health, .. } => {

@@ -37,6 +37,13 @@ pub struct FloorReading {
 }
 
 impl Floor {
+    /// The floor as it was, in milliseconds for a class of weight 1, when the gateway before this
+    /// one stopped: its agents obey it still. It may fall at once where they are gone.
+    #[must_use]
+    pub fn starting_at(base_ms: u32) -> Self {
+        Self { base_ms, ..Self::default() }
+    }
+
     /// Takes how many agents of each class (by [`ClassId`](crate::ClassId)) are expected to beat:
     /// [`Census::beating`](crate::Census::beating) summed over all machines; about once a second.
     pub fn update(

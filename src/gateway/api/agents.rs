@@ -111,7 +111,7 @@ pub(super) async fn delete(
     params: Params,
 ) -> Result<StatusCode, Refused> {
     let (tenant, id) = key(&state, id, params)?;
-    if !state.shards.stop(tenant, &id) {
+    if !state.shards.stop(tenant, &id).map_err(|_| undurable())? {
         return Err(unknown());
     }
     durable(&state).await?;
@@ -143,7 +143,7 @@ async fn set_paused(
     paused: bool,
 ) -> Result<Json<AgentView>, Refused> {
     let (tenant, id) = key(state, id, params)?;
-    if !state.shards.pause(tenant, &id, paused) {
+    if !state.shards.pause(tenant, &id, paused).map_err(|_| undurable())? {
         return Err(unknown());
     }
     durable(state).await?;

@@ -1,7 +1,6 @@
 //! `GET /v1/watch`: what happens, as a stream of server-sent events or by long poll.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 

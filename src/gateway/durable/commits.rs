@@ -13,7 +13,7 @@ use crate::watch::Hub;
 
 /// Stands for an event that an answer waits for: everything up to it is durable, or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(NonZeroU64);
+pub struct Mark(NonZeroU64);
 
 /// What must be durable could not be made durable in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +35,8 @@ struct Waiting {
     by_seq: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
 }
 
-impl Ticket {
-    /// The ticket of the event with this number.
+impl Mark {
+    /// The mark of the event with this number.
     pub(super) fn of(seq: u64) -> Self {
         Self(NonZeroU64::new(seq).unwrap_or(NonZeroU64::MIN))
     }
@@ -61,8 +61,8 @@ impl Commits {
         self.durable.fetch_max(last_seq, SeqCst);
     }
 
-    pub(super) fn is_durable(&self, ticket: Ticket) -> bool {
-        self.durable.load(SeqCst) >= ticket.seq()
+    pub(super) fn is_durable(&self, mark: Mark) -> bool {
+        self.durable.load(SeqCst) >= mark.seq()
     }
 
     pub(super) fn is_read_only(&self) -> bool {
@@ -99,17 +99,17 @@ impl Commits {
         }
     }
 
-    /// Whoever awaits it is told when the ticket's event is durable.
-    pub(super) fn wait(&self, ticket: Ticket) -> Result<oneshot::Receiver<()>, Unavailable> {
+    /// Whoever awaits it is told when the mark's event is durable.
+    pub(super) fn wait(&self, mark: Mark) -> Result<oneshot::Receiver<()>, Unavailable> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         // Under the lock: a commit in between has either raised this or will find the waiter.
-        if self.is_durable(ticket) {
+        if self.is_durable(mark) {
             let _ = sender.send(());
         } else if self.is_read_only() {
             return Err(Unavailable);
         } else {
-            waiting.by_seq.entry(ticket.seq()).or_default().push(sender);
+            waiting.by_seq.entry(mark.seq()).or_default().push(sender);
         }
         Ok(receiver)
     }

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Recorded};
 use crate::watch::Hub;
 
-pub use commits::{Ticket, Unavailable};
+pub use commits::{Mark, Unavailable};
 use commits::Commits;
 
 /// How long an answer waits for the disk. Larger: a slow disk costs fewer retries; smaller: an
@@ -93,8 +93,8 @@ impl Durable {
     }
 
     /// Hands events of agents to the journal, in their order: called under the lock of their
-    /// shard. Those of a frozen machine are left away. Returns the ticket of the last of them.
-    pub fn record(&self, events: &[core::Event]) -> Ticket {
+    /// shard. Those of a frozen machine are left away. Returns the mark of the last of them.
+    pub fn record(&self, events: &[core::Event]) -> Mark {
         let at = self.inner.clock.read();
         let wall_ms = self.inner.clock.wall_ms(at.raw_ms);
         let config = self.inner.config.load();
@@ -107,7 +107,7 @@ impl Durable {
     }
 
     /// Hands something that concerns no agent to the journal.
-    pub fn note(&self, tenant: &str, kind: EventKind) -> Ticket {
+    pub fn note(&self, tenant: &str, kind: EventKind) -> Mark {
         let at = self.inner.clock.read();
         let wall_ms = self.inner.clock.wall_ms(at.raw_ms);
         self.append([Event {
@@ -119,22 +119,22 @@ impl Durable {
         }])
     }
 
-    fn append(&self, events: impl IntoIterator<Item = Event>) -> Ticket {
+    fn append(&self, events: impl IntoIterator<Item = Event>) -> Mark {
         let inner = &self.inner;
         match inner.journal.append(events) {
-            Ok(seq) => Ticket::of(seq),
+            Ok(seq) => Mark::of(seq),
             Err(_) => {
                 inner.lost.fetch_add(1, Relaxed);
                 // What comes next cannot be durable before the snapshot that makes up for it.
-                Ticket::of(inner.journal.appended() + 1)
+                Mark::of(inner.journal.appended() + 1)
             }
         }
     }
 
-    /// The ticket of everything that was recorded up to now.
+    /// The mark of everything that was recorded up to now.
     #[must_use]
-    pub fn newest(&self) -> Ticket {
-        Ticket::of(self.inner.journal.appended())
+    pub fn newest(&self) -> Mark {
+        Mark::of(self.inner.journal.appended())
     }
 
     /// Makes durable what still waits, and that this was an end in order.
@@ -158,21 +158,21 @@ impl Durable {
         self.inner.lost.load(Relaxed)
     }
 
-    /// Whether an answer would have to wait for this ticket.
+    /// Whether an answer would have to wait for this mark.
     #[must_use]
-    pub fn is_awaited(&self, ticket: Ticket) -> bool {
-        !self.inner.is_ephemeral && !self.inner.commits.is_durable(ticket)
+    pub fn is_awaited(&self, mark: Mark) -> bool {
+        !self.inner.is_ephemeral && !self.inner.commits.is_durable(mark)
     }
 
-    /// Waits until what the ticket stands for is durable.
+    /// Waits until what the mark stands for is durable.
     ///
     /// # Errors
     /// [`Unavailable`] after [`WAIT`], or at once when the disk takes nothing.
-    pub async fn wait(&self, ticket: Ticket) -> Result<(), Unavailable> {
-        if !self.is_awaited(ticket) {
+    pub async fn wait(&self, mark: Mark) -> Result<(), Unavailable> {
+        if !self.is_awaited(mark) {
             return Ok(());
         }
-        let committed = self.inner.commits.wait(ticket)?;
+        let committed = self.inner.commits.wait(mark)?;
         match tokio::time::timeout(WAIT, committed).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Unavailable),
@@ -184,13 +184,6 @@ impl Durable {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.inner.commits.is_read_only()
-    }
-
-    /// Names for a record that a snapshot keeps.
-    pub(crate) fn named(&self, tenant: core::TenantId, class: core::ClassId) -> (String, String) {
-        let config = self.inner.config.load();
-        let (tenant, class) = names(&config, tenant, class);
-        (tenant.to_owned(), class.to_owned())
     }
 }
 

@@ -30,7 +30,7 @@ use pulsegate_wire::{Command, CommandKind};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, ExecutorKind, Program};
-use crate::durable::{Durable, Ticket};
+use crate::durable::{Durable, Mark};
 use crate::telemetry::{Gauge, Telemetry, incident_word};
 
 use exec::Facts;
@@ -104,7 +104,7 @@ impl Recovery {
 
     /// Starts an action once its intent is durable, and returns at once. One whose intent cannot
     /// be made durable fails.
-    pub fn start(&self, action: Action, intent: Ticket) {
+    pub fn start(&self, action: Action, intent: Mark) {
         let inner = Arc::clone(&self.inner);
         self.inner.runtime.spawn(async move {
             let outcome = match inner.durable.wait(intent).await {

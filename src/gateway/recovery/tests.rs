@@ -8,6 +8,7 @@ use pulsegate_core::{ActionId, ClassId, IncidentKind, Slot, Stamp};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::durable::Durable;
 use crate::config::{Executor, Overrides};
 
 /// A fleet that remembers what it was told.
@@ -33,6 +34,7 @@ struct World {
     fleet: Arc<Told>,
     outcomes: mpsc::UnboundedReceiver<(ActionId, ActionOutcome)>,
     telemetry: Telemetry,
+    durable: Durable,
 }
 
 impl World {
@@ -41,17 +43,23 @@ impl World {
     }
 
     fn knowing(executors: &str, knows: bool) -> Self {
-        let overrides = Overrides::default();
+        let overrides = Overrides::default().flag("--ephemeral", "journal.ephemeral", "true");
         let config = Config::parse("test.toml", executors, Path::new("."), &overrides);
         let config = Arc::new(config.unwrap_or_else(|problems| panic!("{problems}")));
         let telemetry = Telemetry::new(&config);
         let runtime = tokio::runtime::Handle::current();
-        let recovery = Recovery::new(config, telemetry.clone(), runtime);
+        let opened = Durable::open(&config, Arc::default(), &Arc::default());
+        let (durable, _) = opened.expect("a journal in memory");
+        let recovery = Recovery::new(config, durable.clone(), telemetry.clone(), runtime);
         let (sender, outcomes) = mpsc::unbounded_channel();
         let fleet = Arc::new(Told { outcomes: sender, commands: Mutex::default(), knows });
         let connected: Weak<Told> = Arc::downgrade(&fleet);
         recovery.connect(connected);
-        Self { recovery, fleet, outcomes, telemetry }
+        Self { recovery, fleet, outcomes, telemetry, durable }
+    }
+
+    fn start(&self, action: Action) {
+        self.recovery.start(action, self.durable.newest());
     }
 
     async fn outcome(&mut self) -> ActionOutcome {
@@ -245,27 +253,27 @@ async fn what_a_program_starts_for_good_outlives_it_and_is_not_waited_for() {
 #[tokio::test]
 async fn the_outcome_of_a_program_goes_back_to_the_fleet() {
     let mut world = World::new(&exec_toml("[\"/bin/true\"]", 60_000));
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     assert_eq!(world.outcome().await, ActionOutcome::Done);
     let mut world = World::new(&exec_toml("[\"/bin/false\"]", 60_000));
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     assert_eq!(world.outcome().await, ActionOutcome::Failed);
     let mut world = World::new(&exec_toml("[\"/bin/sleep\", \"600\"]", 100));
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     assert_eq!(world.outcome().await, ActionOutcome::TimedOut);
 }
 
 #[tokio::test]
 async fn an_id_that_is_not_configured_is_unknown() {
     let mut world = World::new(&exec_toml("[\"/bin/true\"]", 60_000));
-    world.recovery.start(action("elsewhere"));
+    world.start(action("elsewhere"));
     assert_eq!(world.outcome().await, ActionOutcome::Unknown);
 }
 
 #[tokio::test]
 async fn a_command_is_queued_for_a_reachable_agent_under_the_id_of_its_action() {
     let mut world = World::new("");
-    world.recovery.start(action("command"));
+    world.start(action("command"));
     assert_eq!(world.outcome().await, ActionOutcome::Done);
     let commands = world.fleet.commands.lock().expect("a lock").clone();
     let [(tenant, agent_id, command)] = commands.as_slice() else { panic!("{commands:?}") };
@@ -277,11 +285,11 @@ async fn a_command_is_queued_for_a_reachable_agent_under_the_id_of_its_action() 
 #[tokio::test]
 async fn a_command_is_unreachable_without_a_beating_or_known_agent() {
     let mut world = World::new("");
-    world.recovery.start(Action { reachable: false, ..action("command") });
+    world.start(Action { reachable: false, ..action("command") });
     assert_eq!(world.outcome().await, ActionOutcome::Unreachable);
     assert!(world.fleet.commands.lock().expect("a lock").is_empty());
     let mut world = World::knowing("", false);
-    world.recovery.start(action("command"));
+    world.start(action("command"));
     assert_eq!(world.outcome().await, ActionOutcome::Unreachable);
 }
 
@@ -293,10 +301,10 @@ async fn programs_beyond_the_queue_fail_at_once_and_the_others_have_their_turn()
     // One runs and waits at the gate, two wait for their turn.
     let argv = format!("[\"/bin/cat\", {:?}]", gate.display().to_string());
     let mut world = World::new(&exec_toml(&argv, 600_000));
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     let opened = tokio::fs::OpenOptions::new().write(true).open(&gate).await.expect("it runs");
     for _ in 0..3 {
-        world.recovery.start(action("run"));
+        world.start(action("run"));
     }
     assert_eq!(world.outcome().await, ActionOutcome::Failed);
     assert!(world.scrape().contains("pulsegate_actions_open 1\n"));
@@ -317,9 +325,9 @@ async fn a_shutdown_ends_what_runs_too_long_and_fails_what_waits() {
     make_fifo(&gate).await;
     let argv = format!("[\"/bin/cat\", {:?}]", gate.display().to_string());
     let mut world = World::new(&exec_toml(&argv, 600_000));
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     let opened = tokio::fs::OpenOptions::new().write(true).open(&gate).await.expect("it runs");
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     world.recovery.shutdown(Duration::from_millis(50)).await;
     let mut outcomes = [world.outcome().await, world.outcome().await];
     outcomes.sort_by_key(|outcome| *outcome as usize);
@@ -330,12 +338,12 @@ async fn a_shutdown_ends_what_runs_too_long_and_fails_what_waits() {
 #[tokio::test]
 async fn a_new_configuration_takes_over_for_the_next_action() {
     let mut world = World::new(&exec_toml("[\"/bin/false\"]", 60_000));
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     assert_eq!(world.outcome().await, ActionOutcome::Failed);
     let mut config = Config::default();
     let kind = ExecutorKind::Exec(program(&["/bin/true"], LONG, 64));
     config.executors = vec![Executor { id: "run".to_owned(), wait_ms: 1_000, kind }];
     world.recovery.reconfigure(Arc::new(config));
-    world.recovery.start(action("run"));
+    world.start(action("run"));
     assert_eq!(world.outcome().await, ActionOutcome::Done);
 }

@@ -7,7 +7,7 @@ use pulsegate_policy::{Assignment, Memory};
 use pulsegate_wire::Health;
 
 use super::limiter::Charged;
-use crate::durable::Ticket;
+use crate::durable::Mark;
 
 /// Cold data of one slot; reset when the slot is given to another agent. One cache line.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Cold {
     /// The last heartbeat that was decided.
     pub(super) last: Option<Box<Explained>>,
     /// The newest event of the agent that its answers wait for.
-    pub(super) awaits: Option<Ticket>,
+    pub(super) awaits: Option<Mark>,
     /// What the agent's quota has left: a new agent starts with a full one.
     pub(super) charged: Charged,
 }

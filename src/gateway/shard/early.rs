@@ -48,6 +48,7 @@ mod tests {
             in_force_ms: 30_000,
             last_receipt: None,
             missed: 0,
+            undurable: false,
             paused: false,
             witnessed: false,
             registration: None,

@@ -20,7 +20,7 @@ use pulsegate_wire::{AckOutcome, Command, CommandAck, Heartbeat, Reason, Registr
 use super::cold::Cold;
 use super::{Charged, Explained, Reply, Shard, Shards};
 use crate::clock::Reading;
-use crate::durable::Ticket;
+use crate::durable::Mark;
 
 /// Why a heartbeat got no directive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub(super) struct Decided {
     pub(super) commands: Vec<Command>,
     pub(super) assignment: Assignment,
     /// What has to be durable before it is sent.
-    pub(super) until: Option<Ticket>,
+    pub(super) until: Option<Mark>,
 }
 
 impl Shards {
@@ -265,7 +265,10 @@ impl Shard {
     ) -> Result<Begun, Refused> {
         let Incoming { beat, registration, acks, sent_at_ms } = incoming;
         match known {
-            Some(slot) => self.charge(at, slot, key.hash, &beat, effects)?,
+            Some(slot) => {
+                self.charge(at, slot, key.hash, &beat, effects)?;
+                self.check_frozen(at, slot, &beat, registration.as_ref(), effects)?;
+            }
             None => admit()?,
         }
         let handled = self.machine.handle_heartbeat(at.now, key, known, &beat, effects);
@@ -285,7 +288,9 @@ impl Shard {
             self.cold(slot).charged = charged;
         }
         let moved = registration.is_some_and(|registration| {
-            self.machine.handle_registration(at.now, slot, registration, effects)
+            // A frozen machine was asked before.
+            let handled = self.machine.handle_registration(at.now, slot, registration, effects);
+            handled.unwrap_or(false)
         });
         if moved {
             self.cold(slot).assigned = None;
@@ -353,6 +358,25 @@ impl Shard {
             let retry_after_ms = spread(wait_ms, due_ms, hash);
             Refused::Limited { retry_after_ms, due_ms, unknown: false }
         })
+    }
+
+    /// While nothing can be recorded, a heartbeat that tells something new of its agent is a sign
+    /// of life and no more: it comes again.
+    fn check_frozen(
+        &mut self,
+        at: Reading,
+        slot: Slot,
+        beat: &Beat,
+        registration: Option<&Registration>,
+        effects: &mut Effects,
+    ) -> Result<(), Refused> {
+        let Some(told) = registration.filter(|_| self.machine.is_frozen()) else { return Ok(()) };
+        let known = self.machine.info(at.now, slot).and_then(|info| info.registration.cloned());
+        if !known.unwrap_or_default().merge(told.clone()) {
+            return Ok(());
+        }
+        self.machine.handle_limited(at.now, slot, beat, effects);
+        Err(Refused::Machine(Refusal::ReadOnly))
     }
 
     fn decided(&self, decision: Decision, assignment: Assignment) -> Decided {

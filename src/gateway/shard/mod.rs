@@ -45,7 +45,7 @@ pub use reply::Reply;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::durable::{Durable, Ticket};
+use crate::durable::{Durable, Mark};
 use crate::telemetry::{LimitedSource, ShedReason, Telemetry};
 use cold::Cold;
 use heartbeat::Bench;
@@ -55,9 +55,9 @@ use heartbeat::Bench;
 /// Source: chosen; a mass failure of a thousand agents fits with what belongs to it.
 const EVENT_BUFFER: usize = 8_192;
 
-/// Starts an action once its intent, which the ticket stands for, is durable; the outcome comes back
+/// Starts an action once its intent, which the mark stands for, is durable; the outcome comes back
 /// through [`Shards::handle_outcome`].
-pub type StartAction = Box<dyn Fn(Action, Ticket) + Send + Sync>;
+pub type StartAction = Box<dyn Fn(Action, Mark) + Send + Sync>;
 
 /// Asks a silent agent for a sign of life at the address that it was observed at; a witness that
 /// it is gone comes back through [`Shards::handle_witness`].
@@ -193,13 +193,19 @@ impl Shards {
     pub fn reconfigure(&self, config: &Arc<Config>) {
         let quota = agent_quota(config);
         let moved = quota != agent_quota(&self.config.load());
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            shard.machine.reconfigure(config.core(self.shards.len() as u32));
-            if moved {
-                shard.limiter = Limiter::new(quota);
-                shard.cold.iter_mut().for_each(|cold| cold.charged = Charged::default());
-            }
+        for index in 0..self.shards.len() {
+            let now = self.clock.now();
+            let core = config.core(self.shards.len() as u32);
+            heartbeat::with_bench(|bench| {
+                self.under_lock(index, &mut bench.effects, |shard, effects| {
+                    shard.machine.reconfigure(now, core, effects);
+                    if moved {
+                        shard.limiter = Limiter::new(quota);
+                        shard.cold.iter_mut().for_each(|cold| cold.charged = Charged::default());
+                    }
+                });
+                self.deliver(index, bench);
+            });
         }
         self.config.store(config.clone());
     }
@@ -363,7 +369,7 @@ impl Shard {
             return;
         }
         self.settled = effects.events.len();
-        let ticket = self.durable.record(events);
+        let mark = self.durable.record(events);
         for event in events {
             match event.kind {
                 EventKind::Registered { .. } => {
@@ -376,7 +382,7 @@ impl Shard {
                 _ => {}
             }
             if event.must_be_durable() {
-                self.cold(event.slot).awaits = Some(ticket);
+                self.cold(event.slot).awaits = Some(mark);
             }
         }
     }
@@ -384,9 +390,9 @@ impl Shard {
     /// What an answer to the agent in this slot has to wait for: whatever of it is not durable
     /// yet. So its answers keep their order, and a repeated heartbeat is not answered before the
     /// first one could have been.
-    fn awaited(&self, slot: Slot) -> Option<Ticket> {
-        let ticket = self.cold.get(slot.0 as usize)?.awaits?;
-        self.durable.is_awaited(ticket).then_some(ticket)
+    fn awaited(&self, slot: Slot) -> Option<Mark> {
+        let mark = self.cold.get(slot.0 as usize)?.awaits?;
+        self.durable.is_awaited(mark).then_some(mark)
     }
 
     /// The policies of an agent: chosen anew when its registration or the set has changed.

@@ -154,24 +154,31 @@ impl Shards {
         slot.map_or_else(Vec::new, |slot| shard.machine.commands(slot).to_vec())
     }
 
-    /// Lets an agent leave gracefully; `false` if it is not known.
-    pub fn stop(&self, tenant: TenantId, id: &str) -> bool {
+    /// Lets an agent leave gracefully; `Ok(false)` if it is not known.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`]; state has not changed.
+    pub fn stop(&self, tenant: TenantId, id: &str) -> Result<bool, Refusal> {
+        self.on_agent(tenant, id, Machine::handle_stop)
+    }
+
+    /// Pauses or resumes an agent; `Ok(false)` if it is not known.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`]; state has not changed.
+    pub fn pause(&self, tenant: TenantId, id: &str, paused: bool) -> Result<bool, Refusal> {
         self.on_agent(tenant, id, |machine, now, slot, effects| {
-            machine.handle_stop(now, slot, effects);
+            machine.handle_pause(now, slot, paused, effects)
         })
     }
 
-    /// Pauses or resumes an agent; `false` if it is not known.
-    pub fn pause(&self, tenant: TenantId, id: &str, paused: bool) -> bool {
+    /// Queues a command for an agent's next directive; `Ok(false)` if it is not known.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`]; state has not changed.
+    pub fn command(&self, tenant: TenantId, id: &str, command: Command) -> Result<bool, Refusal> {
         self.on_agent(tenant, id, |machine, now, slot, effects| {
-            machine.handle_pause(now, slot, paused, effects);
-        })
-    }
-
-    /// Queues a command for an agent's next directive; `false` if it is not known.
-    pub fn command(&self, tenant: TenantId, id: &str, command: Command) -> bool {
-        self.on_agent(tenant, id, |machine, now, slot, effects| {
-            machine.handle_command(now, slot, command, effects);
+            machine.handle_command(now, slot, command, effects)
         })
     }
 
@@ -205,13 +212,13 @@ impl Shards {
         &self,
         tenant: TenantId,
         id: &str,
-        act: impl FnOnce(&mut Machine, Millis, Slot, &mut Effects),
-    ) -> bool {
+        act: impl FnOnce(&mut Machine, Millis, Slot, &mut Effects) -> Result<(), Refusal>,
+    ) -> Result<bool, Refusal> {
         let key = self.key(tenant, id);
         let now = self.clock.now();
         self.act(self.index(&key), |machine, effects| {
-            let slot = machine.find(key);
-            slot.map(|slot| act(machine, now, slot, effects)).is_some()
+            let Some(slot) = machine.find(key) else { return Ok(false) };
+            act(machine, now, slot, effects).map(|()| true)
         })
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::heartbeat::Decided;
 use super::{json, protobuf as pb};
 use crate::config::Directives;
-use crate::durable::Ticket;
+use crate::durable::Mark;
 
 /// Load of the fleet above which agents are told not to repeat unanswered heartbeats: repeats
 /// would only add to it. Source: DESIGN §3.
@@ -36,7 +36,7 @@ pub struct Reply<'a> {
     explain: Why<'a>,
     commands: &'a [Command],
     throttle: Option<f64>,
-    until: Option<Ticket>,
+    until: Option<Mark>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -112,7 +112,7 @@ impl<'a> Reply<'a> {
 
     /// What has to be durable before this is sent.
     #[must_use]
-    pub fn until(&self) -> Option<Ticket> {
+    pub fn until(&self) -> Option<Mark> {
         self.until
     }
 

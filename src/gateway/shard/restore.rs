@@ -139,7 +139,7 @@ impl Shards {
             while let Some(slot) = from {
                 let (rows, next) = self.rows(index, slot, |tenant| config.tenants.name(tenant));
                 agents += rows.len() as u64;
-                snapshot.add(rows)?;
+                snapshot.add(rows);
                 from = next;
             }
         }

@@ -68,7 +68,7 @@ impl Telemetry {
             cells.add(Id::Transitions, class * TRANSITIONS.len() + to, 1);
         };
         match &event.kind {
-            EventKind::Registered { state } => entered(state.as_str()),
+            EventKind::Registered { state, .. } => entered(state.as_str()),
             EventKind::Heard => entered(State::Alive.as_str()),
             EventKind::Suspected { last_receipt, in_force_ms, grace_ms, missed } => {
                 entered(State::Suspect.as_str());
@@ -97,7 +97,7 @@ impl Telemetry {
             EventKind::HealthChanged { to, .. } => {
                 cells.add(Id::HealthChanges, class * Health::ALL.len() + *to as usize, 1);
             }
-            EventKind::CadenceMoved { from_ms, to_ms, turned } => {
+            EventKind::CadenceMoved { from_ms, to_ms, turned, .. } => {
                 cells.add(Id::Moves, usize::from(to_ms > from_ms), 1);
                 cells.add(Id::Turns, 0, u64::from(*turned));
             }
@@ -249,11 +249,11 @@ fn log(event: &Event, class: &str, tenant: &str) {
         EventKind::Recovered { from, silent_ms, missed } => {
             info!(agent_id, tenant, class, %from, silent_ms, missed, "agent beats again");
         }
-        EventKind::Registered { state } => {
+        EventKind::Registered { state, .. } => {
             debug!(agent_id, tenant, class, %state, "agent is known");
         }
         EventKind::Heard => debug!(agent_id, tenant, class, "agent beats for the first time"),
-        EventKind::Updated => debug!(agent_id, tenant, class, "agent changed its registration"),
+        EventKind::Updated { .. } => debug!(agent_id, tenant, class, "agent changed its registration"),
         EventKind::Restarted { incarnation } => {
             info!(agent_id, tenant, class, incarnation, "agent restarted");
         }
@@ -264,7 +264,7 @@ fn log(event: &Event, class: &str, tenant: &str) {
         EventKind::HealthChanged { from, to } => {
             info!(agent_id, tenant, class, %from, %to, "health of an agent changed");
         }
-        EventKind::CadenceMoved { from_ms, to_ms, turned } => {
+        EventKind::CadenceMoved { from_ms, to_ms, turned, .. } => {
             debug!(agent_id, tenant, class, from_ms, to_ms, turned, "interval of an agent moved");
         }
         EventKind::Paused(paused) => {
@@ -277,8 +277,8 @@ fn log(event: &Event, class: &str, tenant: &str) {
 fn log_recovery(event: &Event, class: &str, tenant: &str) {
     let agent_id = event.agent_id.as_str();
     match &event.kind {
-        EventKind::CommandQueued { id } => {
-            info!(agent_id, tenant, class, command = id, "a command waits for an agent");
+        EventKind::CommandQueued { command } => {
+            info!(agent_id, tenant, class, command = command.id, "a command waits for an agent");
         }
         EventKind::CommandEnded { id, outcome } => {
             let outcome = outcome.map_or("dropped", AckOutcome::as_str);
@@ -288,7 +288,7 @@ fn log_recovery(event: &Event, class: &str, tenant: &str) {
             let kind = incident_word(*kind);
             warn!(agent_id, tenant, class, kind, number, "an incident was opened");
         }
-        EventKind::ActionStarted { action, executor } => {
+        EventKind::ActionStarted { action, executor, .. } => {
             info!(agent_id, tenant, class, %action, executor, "a recovery action was started");
         }
         EventKind::ActionEnded { action, executor, outcome } => {

@@ -49,6 +49,8 @@ fn event(kind: EventKind) -> Event {
         tenant: TenantId(0),
         agent_id: "worker-7".to_owned(),
         class: ClassId(1),
+        standing: Standing::default(),
+        undurable: false,
         kind,
     }
 }
@@ -190,7 +192,13 @@ fn recovery_is_counted_by_executor_and_outcome() {
     let (action, executor) = (ActionId(7), "restart".to_owned());
     let outcome = ActionOutcome::TimedOut;
     telemetry.events(&[
-        event(EventKind::ActionStarted { action, executor: executor.clone() }),
+        event(EventKind::ActionStarted {
+            action,
+            executor: executor.clone(),
+            incident: 0,
+            rung: 0,
+            wait_ms: 0,
+        }),
         event(EventKind::ActionEnded { action, executor, outcome }),
         event(EventKind::CommandEnded { id: "c".to_owned(), outcome: Some(AckOutcome::Done) }),
         event(EventKind::CommandEnded { id: "d".to_owned(), outcome: None }),

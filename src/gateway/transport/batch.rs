@@ -8,14 +8,14 @@ use pulsegate_wire::Problem;
 
 use super::heartbeats::Handled;
 use crate::admission::Format;
-use crate::durable::Ticket;
+use crate::durable::Mark;
 use crate::shard::{Reply, protobuf as pb};
 
 /// The answer to a batch as it grows.
 pub(super) struct BatchAnswer {
     format: Format,
     bytes: Vec<u8>,
-    until: Option<Ticket>,
+    until: Option<Mark>,
     held: Vec<Held>,
 }
 
@@ -50,8 +50,8 @@ impl BatchAnswer {
                 pb::message(out, 2, |out| reply.write_protobuf(out));
             }),
         }
-        if let Some(ticket) = reply.until() {
-            self.until = self.until.max(Some(ticket));
+        if let Some(mark) = reply.until() {
+            self.until = self.until.max(Some(mark));
             self.held.push(Held { place: start..self.bytes.len(), agent_id: id.to_owned() });
         }
     }

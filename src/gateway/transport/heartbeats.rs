@@ -17,7 +17,7 @@ use super::service::{Session, trace, transport};
 use super::batch::{self, BatchAnswer, Held};
 use super::{body, respond::internal};
 use crate::admission::{self, Checked, Format, Rejection, authenticate};
-use crate::durable::Ticket;
+use crate::durable::Mark;
 use crate::shard::{Item, Origin, Refused, Reply};
 use crate::telemetry::{BeatOutcome, Transport};
 
@@ -34,7 +34,7 @@ pub(super) enum Route {
 pub(super) struct Handled {
     pub(super) bytes: Bytes,
     /// What has to be durable before.
-    pub(super) until: Option<Ticket>,
+    pub(super) until: Option<Mark>,
     /// The parts of a batch's answer that wait for it.
     pub(super) held: Vec<Held>,
 }

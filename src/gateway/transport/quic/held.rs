@@ -3,7 +3,7 @@
 //! Each stream has a line of its own, and so have the datagrams of a connection. A line keeps its
 //! order, and what waits in it was recorded in about that order, so nobody waits for longer than
 //! for a commit. Later answers of an agent wait behind its earlier ones: the shard hands them out
-//! with a ticket until all of the agent is durable.
+//! with a mark until all of the agent is durable.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::compact::{Link, Stamp, Way};
 use crate::admission::Rejection;
-use crate::durable::{Ticket, WAIT};
+use crate::durable::{Mark, WAIT};
 
 /// Answers that wait in one line; beyond, an agent is told to come again. Source: chosen; sixteen
 /// full bursts of a stream, some 300 KiB.
@@ -36,7 +36,7 @@ struct Waiting {
 
 /// An answer that waits.
 pub(super) struct Held {
-    pub(super) until: Ticket,
+    pub(super) until: Mark,
     /// Whose it is.
     pub(super) stamp: Stamp,
     /// The frame, behind its length where it goes onto a stream.

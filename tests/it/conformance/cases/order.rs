@@ -107,7 +107,7 @@ fn a_newer_incarnation_starts_anew(world: &mut World<'_>) {
 
 fn a_stopped_agent_comes_back_as_a_newer_incarnation_only(world: &mut World<'_>) {
     world.directive(5, 1);
-    assert!(world.gateway.shards().stop(TenantId(0), world.case));
+    assert_eq!(world.gateway.shards().stop(TenantId(0), world.case), Ok(true));
     for sequence in [1, 2] {
         let heartbeat = world.heartbeat(5, sequence);
         let problem = world.refused(&heartbeat, Code::AgentStopped);

@@ -97,12 +97,12 @@ fn a_command_comes_until_it_is_acknowledged(world: &mut World<'_>) {
     let first = command("c-1", CommandKind::Checkpoint, "");
     let second = command("c-2", CommandKind::Custom, "warm-up");
     world.directive(1, 1);
-    assert!(world.gateway.shards().command(TenantId(0), world.case, first.clone()));
+    assert_eq!(world.gateway.shards().command(TenantId(0), world.case, first.clone()), Ok(true));
     if let Some(pushed) = world.pushed_commands() {
         assert_eq!(pushed, ["c-1"]);
     }
     assert_eq!(world.directive(1, 2).commands, std::slice::from_ref(&first));
-    assert!(world.gateway.shards().command(TenantId(0), world.case, second.clone()));
+    assert_eq!(world.gateway.shards().command(TenantId(0), world.case, second.clone()), Ok(true));
     if let Some(pushed) = world.pushed_commands() {
         assert_eq!(pushed, ["c-1", "c-2"]);
     }

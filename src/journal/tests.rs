@@ -1,6 +1,0 @@
-//! Journals on real files, with real threads.
-
-mod append;
-mod letters;
-mod snapshots;
-mod support;
