@@ -15,12 +15,16 @@ impl Machine {
     pub fn export(&self, now: Millis, slot: Slot, tenant: &str) -> Option<AgentRecord> {
         let record = self.agents.get(slot)?;
         let cold = record.cold.as_deref();
+        let now = self.now.max(now);
+        let mut standing = record.durable();
+        // Soon after a restart it may lie ahead. A row says what was up to now.
+        standing.since_ms = standing.since_ms.min(now.0);
         Some(AgentRecord {
             tenant: tenant.into(),
             agent_id: record.name.as_str().into(),
             class: self.config.classes[record.class].name.clone(),
-            standing: Some(record.durable()),
-            guard: record.guard.memory(self.now.max(now)),
+            standing: Some(standing),
+            guard: record.guard.memory(now),
             registration: cold.and_then(Cold::known),
             commands: cold.map(|cold| cold.commands.clone()).unwrap_or_default(),
             incidents: cold.map_or(0, |cold| cold.incidents),

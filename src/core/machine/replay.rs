@@ -28,7 +28,8 @@ impl Machine {
         class: ClassId,
     ) -> Result<Slot, Refusal> {
         let standing = row.standing.unwrap_or_default();
-        let at = Millis(standing.since_ms);
+        // The row is at least as new as what it tells.
+        let at = self.advance(Millis(standing.since_ms));
         let slot = self.recorded(at, key, class)?;
         self.stand(slot, &standing, (class, &row.class));
         let record = &mut self.agents[slot];
@@ -64,7 +65,9 @@ impl Machine {
         key: AgentKey<'_>,
         class: ClassId,
     ) -> Result<(), Refusal> {
-        let now = self.advance(Millis(event.at_ms));
+        // Rows may be newer than it; what it tells of happened then.
+        let at = Millis(event.at_ms);
+        self.advance(at);
         if event.agent_id.is_empty() {
             return Ok(());
         }
@@ -75,11 +78,11 @@ impl Machine {
             return Ok(());
         }
         let Some(standing) = &event.standing else { return Ok(()) };
-        let slot = self.recorded(now, key, class)?;
+        let slot = self.recorded(at, key, class)?;
         self.stand(slot, standing, (class, &event.class));
         match &event.kind {
             None => {}
-            Some(kind) => self.fold(now, slot, kind),
+            Some(kind) => self.fold(at, slot, kind),
         }
         Ok(())
     }

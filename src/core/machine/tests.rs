@@ -1,8 +1,11 @@
 //! The machine on virtual time.
 
+mod frozen;
+mod journal;
 mod promises;
 mod random;
 mod recovery;
+mod restart;
 mod scenarios;
 mod witness;
 

@@ -1,4 +1,5 @@
-//! Anything in any order: allowed edges only, and every account agrees with a recount.
+//! Anything in any order, restarts and disks that fail among it: allowed edges only, every account
+//! agrees with a recount, and after every step what was recorded adds up to what is.
 
 use alloc::collections::BTreeMap;
 use alloc::{format, vec};
@@ -6,12 +7,13 @@ use alloc::{format, vec};
 use proptest::prelude::*;
 use pulsegate_wire::{Command, CommandKind, Probe, Registration, Status};
 
+use super::journal::{self, Journal};
 use super::*;
 use crate::testing::seeds;
 use crate::{Action, ActionId, ActionOutcome, Incident, Plan, Rung, Suspicion};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// Incarnation and sequence, relative to what is known; whether the last directive is echoed;
     /// health and hint of the verdict, or none at all.
     Beat {
@@ -40,9 +42,13 @@ enum Step {
     /// How many suspicions back the witness answers.
     Witness(u8),
     Floor(u32),
+    /// Half a snapshot: the second completes the first.
+    Snapshot,
+    Restart,
+    Freeze(bool),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let agent = || 0..6u8;
     let newer = || prop_oneof![8 => Just(0i8), 1 => -1..=1i8];
     let ahead = || prop_oneof![6 => Just(1i8), 2 => -1..=4i8];
@@ -67,6 +73,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..6u8).prop_map(Step::Outcome),
         2 => (0..3u8).prop_map(Step::Witness),
         1 => (0..500_000u32).prop_map(Step::Floor),
+        2 => Just(Step::Snapshot),
+        1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Freeze),
     ]
 }
 
@@ -79,12 +88,19 @@ struct Told {
     incident: bool,
 }
 
-struct Play {
-    world: World,
+pub(super) struct Play {
+    pub(super) world: World,
     agents: BTreeMap<String, Told>,
     plans: Vec<(Stamp, Incident)>,
     actions: Vec<Action>,
     suspicions: Vec<Suspicion>,
+    pub(super) journal: Journal,
+    /// What the journal adds up to.
+    folded: Machine,
+    /// A snapshot of which half was taken.
+    half: Option<Journal>,
+    /// What the newest snapshot, and the events since it began, add up to.
+    fuzzy: Option<Machine>,
 }
 
 fn name(agent: u8) -> String {
@@ -93,7 +109,21 @@ fn name(agent: u8) -> String {
 }
 
 impl Play {
-    fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            folded: Machine::new(config.clone()),
+            world: World::with(config),
+            agents: BTreeMap::new(),
+            plans: Vec::new(),
+            actions: Vec::new(),
+            suspicions: Vec::new(),
+            journal: Journal::default(),
+            half: None,
+            fuzzy: None,
+        }
+    }
+
+    pub(super) fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match *step {
             Step::Beat { agent, newer, ahead, echo, leaves, judged } => {
                 let mut beat = self.beat(agent, newer, ahead, echo);
@@ -129,9 +159,134 @@ impl Play {
             Step::Outcome(outcome) => self.outcome(outcome),
             Step::Witness(back) => self.witness(back.into())?,
             Step::Floor(base_ms) => self.world.machine.set_floor(base_ms, 0.5),
+            Step::Snapshot => self.snapshot(),
+            Step::Restart => self.restart(),
+            Step::Freeze(on) => self.freeze(on)?,
         }
+        self.record()?;
         self.listen()?;
-        self.recount()
+        self.recount()?;
+        self.compare()
+    }
+
+    /// Takes the rows of half the slots; of the other half the next time. What happens between
+    /// stands in the events.
+    fn snapshot(&mut self) {
+        if self.world.machine.is_frozen() {
+            return;
+        }
+        let second = self.half.is_some();
+        let mut half = self.half.take().unwrap_or_default();
+        let machine = &self.world.machine;
+        let is_mine = |slot: &Slot| (slot.0 % 2 == 1) == second;
+        let slots: Vec<Slot> = machine.slots(Slot(0)).filter(is_mine).collect();
+        half.take_rows(self.world.now(), machine, &slots);
+        if second {
+            self.fuzzy = Some(half.fold(&machine.config));
+        } else {
+            self.half = Some(half);
+        }
+    }
+
+    /// The process ends and another goes on from the journal. While frozen the journal is what it
+    /// was before: then nothing restarts here, see the tests of frozen machines.
+    fn restart(&mut self) {
+        if self.world.machine.is_frozen() {
+            return;
+        }
+        let config = self.world.machine.config.clone();
+        let (machine, effects) = self.journal.restart(&config, self.world.now());
+        self.world.machine = machine;
+        self.world.effects = effects;
+        // A snapshot that was not complete ends with its process.
+        self.half = None;
+        self.plans.clear();
+        self.actions.clear();
+        self.suspicions.clear();
+    }
+
+    fn freeze(&mut self, on: bool) -> Result<(), TestCaseError> {
+        let thaws = self.world.machine.is_frozen() && !on;
+        let now = self.world.now();
+        self.world.machine.set_frozen(now, on, &mut self.world.effects);
+        prop_assert!(thaws || self.world.effects.is_empty());
+        if thaws {
+            // A fresh snapshot. What the thaw told comes after its beginning.
+            let machine = &self.world.machine;
+            let slots: Vec<Slot> = machine.slots(Slot(0)).collect();
+            self.journal = Journal::default();
+            self.journal.take_rows(now, machine, &slots);
+            self.folded = self.journal.fold(&machine.config);
+            (self.half, self.fuzzy) = (None, None);
+            for slot in slots {
+                prop_assert!(!self.world.info(slot).undurable);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what was told, and lets the followers take it in. A frozen machine tells nothing
+    /// that would have to be recorded.
+    fn record(&mut self) -> Result<(), TestCaseError> {
+        let World { machine, effects, .. } = &self.world;
+        if machine.is_frozen() {
+            for event in &effects.events {
+                prop_assert!(event.undurable && !event.must_be_durable(), "{event:?}");
+                let is_silence = matches!(
+                    event.kind,
+                    EventKind::Suspected { .. }
+                        | EventKind::Failed { .. }
+                        | EventKind::Recovered { .. }
+                        | EventKind::Stopped
+                        | EventKind::Forgotten { .. }
+                        | EventKind::Leaving(_)
+                );
+                let ends = matches!(
+                    event.kind,
+                    EventKind::CommandEnded { .. }
+                        | EventKind::ActionEnded { .. }
+                        | EventKind::IncidentClosed { .. }
+                );
+                let is_shorter = match event.kind {
+                    EventKind::InForce { from_ms } => event.standing.in_force_ms < from_ms,
+                    EventKind::CadenceMoved { from_ms, to_ms, in_force_from_ms, .. } => {
+                        to_ms < from_ms && event.standing.in_force_ms <= in_force_from_ms
+                    }
+                    _ => false,
+                };
+                prop_assert!(is_silence || ends || is_shorter, "{event:?} of a frozen machine");
+            }
+            return Ok(());
+        }
+        prop_assert!(effects.events.iter().all(|event| !event.undurable));
+        let begun = self.journal.events.len();
+        self.journal.record(&machine.config, &effects.events);
+        if let Some(half) = &mut self.half {
+            half.record(&machine.config, &effects.events);
+        }
+        for event in &self.journal.events[begun..] {
+            journal::apply(&mut self.folded, event);
+            if let Some(fuzzy) = &mut self.fuzzy {
+                journal::apply(fuzzy, event);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was recorded is what is.
+    fn compare(&self) -> Result<(), TestCaseError> {
+        let (now, machine) = (self.world.now(), &self.world.machine);
+        if machine.is_frozen() {
+            return Ok(());
+        }
+        let live = journal::rows(now, machine);
+        for follower in [Some(&self.folded), self.fuzzy.as_ref()].into_iter().flatten() {
+            prop_assert_eq!(&live, &journal::rows(now, follower));
+            prop_assert_eq!(journal::digest(machine), journal::digest(follower));
+            prop_assert_eq!(machine.census(), follower.census());
+            prop_assert_eq!(follower.next_deadline(), None);
+        }
+        Ok(())
     }
 
     fn with<R>(
@@ -179,7 +334,11 @@ impl Play {
                 prop_assert!((1_000..=trace.effective_ms).contains(&decision.next_interval_ms));
                 prop_assert!(decision.suspect_after_ms > trace.effective_ms);
                 prop_assert!(decision.fail_after_ms > decision.suspect_after_ms);
+                let in_force_ms = seen.interval_ms;
+                prop_assert!(!self.world.machine.is_frozen() || trace.effective_ms <= in_force_ms);
             }
+            // It was a sign of life all the same.
+            Err(Refusal::ReadOnly) => {}
             Ok(Handled::Repeat(_)) | Err(_) => {
                 prop_assert!(self.world.effects.is_empty());
                 prop_assert_eq!(before, self.picture(), "{:?} changed something", beat);
@@ -349,13 +508,7 @@ proptest! {
         max_agents in 3..7u32,
     ) {
         let config = Config { max_agents, ..Config::default() };
-        let mut play = Play {
-            world: World::with(config),
-            agents: BTreeMap::new(),
-            plans: Vec::new(),
-            actions: Vec::new(),
-            suspicions: Vec::new(),
-        };
+        let mut play = Play::new(config);
         for step in &steps {
             play.apply(step)?;
         }
@@ -365,13 +518,7 @@ proptest! {
     #[test]
     fn the_same_inputs_tell_the_same(steps in proptest::collection::vec(step(), 1..60)) {
         let run = || {
-            let mut play = Play {
-                world: World::new(),
-                agents: BTreeMap::new(),
-                plans: Vec::new(),
-                actions: Vec::new(),
-                suspicions: Vec::new(),
-            };
+            let mut play = Play::new(Config::default());
             let mut pictures = String::new();
             for step in &steps {
                 let applied = play.apply(step).is_ok();
