@@ -23,7 +23,7 @@ enum Others {
 const WALLS: &[Wall] = &[
     Wall {
         folder: "",
-        ours: &["wire", "core", "policy", "gateway", "client"],
+        ours: &["wire", "core", "policy", "journal", "gateway", "client"],
         others: Others::AllBut(&["wasmtime", "prometheus"]),
     },
     Wall { folder: "src/wire", ours: &[], others: Others::Only(&["prost", "serde", "serde_json"]) },
@@ -38,8 +38,13 @@ const WALLS: &[Wall] = &[
         others: Others::AllBut(&["tokio", "hyper", "axum", "prometheus"]),
     },
     Wall {
+        folder: "src/journal",
+        ours: &["wire", "core"],
+        others: Others::AllBut(&["tokio", "hyper", "axum", "quinn", "wasmtime", "prometheus"]),
+    },
+    Wall {
         folder: "src/gateway",
-        ours: &["wire", "core", "policy"],
+        ours: &["wire", "core", "policy", "journal"],
         others: Others::AllBut(&["wasmtime"]),
     },
     Wall {

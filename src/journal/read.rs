@@ -1,0 +1,86 @@
+//! Events that are durable, by number.
+
+use prost::Message;
+use pulsegate_wire::Event;
+
+use crate::ReadError;
+use crate::codec;
+use crate::store::{Result, Room, StoreError, View};
+
+/// Events after `after_seq`, at most `limit`, and none that comes after a gap.
+pub(crate) fn read(
+    view: &View,
+    after_seq: u64,
+    limit: usize,
+) -> std::result::Result<Vec<Event>, ReadError> {
+    let unavailable = |error: StoreError| ReadError::Unavailable { reason: error.to_string() };
+    let meta = view.meta().map_err(unavailable)?;
+    if after_seq >= meta.last_seq || limit == 0 {
+        return Ok(Vec::new());
+    }
+    if after_seq + 1 < meta.first_seq {
+        return Err(ReadError::Gone { oldest: meta.first_seq });
+    }
+    let mut events = Vec::with_capacity(limit.min(1_024));
+    let mut next = after_seq + 1;
+    let mut gone = None;
+    let start = view.row_before(Room::Events, next).map_err(unavailable)?.unwrap_or(next);
+    let result = view.rows(Room::Events, (start, u64::MAX), |first, row| {
+        for (seq, message) in (first..).zip(codec::messages(row)) {
+            let event = message.ok().and_then(|message| Event::decode(message).ok());
+            match event {
+                Some(event) if seq == next => {
+                    events.push(event);
+                    next += 1;
+                }
+                // The first that can be read again after what is lost.
+                Some(_) if seq > next && gone.is_none() => gone = Some(seq),
+                _ => {}
+            }
+            if events.len() == limit || gone.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    });
+    match (events.is_empty(), result) {
+        (false, _) => Ok(events),
+        (true, Err(error)) => Err(unavailable(error)),
+        (true, Ok(())) => Err(ReadError::Gone { oldest: gone.unwrap_or(meta.last_seq + 1) }),
+    }
+}
+
+/// Every event from `from_seq` to `to_seq`, in order; what is lost is left out and told to `lost`
+/// as the first and the last number.
+pub(crate) fn scan(
+    view: &View,
+    (from_seq, to_seq): (u64, u64),
+    mut visit: impl FnMut(Event),
+    mut lost: impl FnMut(u64, u64),
+) -> Result<()> {
+    if from_seq > to_seq {
+        return Ok(());
+    }
+    let mut next = from_seq;
+    let start = view.row_before(Room::Events, from_seq)?.unwrap_or(from_seq);
+    view.rows(Room::Events, (start, to_seq), |first, row| {
+        for (seq, message) in (first..).zip(codec::messages(row)) {
+            if seq < next || seq > to_seq {
+                continue;
+            }
+            let Some(event) = message.ok().and_then(|message| Event::decode(message).ok()) else {
+                continue;
+            };
+            if seq > next {
+                lost(next, seq - 1);
+            }
+            visit(event);
+            next = seq + 1;
+        }
+        Ok(true)
+    })?;
+    if next <= to_seq {
+        lost(next, to_seq);
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! Journals on real files, with real threads.
+
+mod append;
+mod letters;
+mod snapshots;
+mod support;
