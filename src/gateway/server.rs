@@ -143,7 +143,8 @@ impl Gateway {
         let control = control_threads().map_err(Error::Threads)?;
         let telemetry = Telemetry::new(&config);
         telemetry.set_policies(policies.names());
-        let tools = Tools { config: &config, clock: &clock, durable: &durable, telemetry: &telemetry };
+        let tools =
+            Tools { config: &config, clock: &clock, durable: &durable, telemetry: &telemetry };
         let workers = Workers { count, runtime: control.handle() };
         let (shards, recovery, witness) = tools.assemble(&workers, policies, past.hash_key);
         shards.restore(past)?;
@@ -393,8 +394,7 @@ impl Tools<'_> {
         let (config, clock) = (self.config.clone(), self.clock.clone());
         let (telemetry, durable) = (self.telemetry.clone(), self.durable.clone());
         let runtime = || workers.runtime.clone();
-        let recovery =
-            Recovery::new(config.clone(), durable.clone(), telemetry.clone(), runtime());
+        let recovery = Recovery::new(config.clone(), durable.clone(), telemetry.clone(), runtime());
         let witness = Witness::new(config.clone(), clock.clone(), telemetry.clone(), runtime());
         let (starter, asker) = (recovery.clone(), witness.clone());
         let parts = Parts {

@@ -157,7 +157,7 @@ fn a_command_reaches_an_agent_without_a_heartbeat() {
         let (_endpoint, connection) = connect(&gateway).await;
         let mut stream = Stream::open(&connection).await;
         directive(stream.beat(beat("a", 1)).await);
-        assert!(gateway.shards().command(TENANT, "a", command("c1")));
+        assert_eq!(gateway.shards().command(TENANT, "a", command("c1")), Ok(true));
         let push = stream.push().await;
         assert_eq!((push.agent_id.as_str(), push.beat_now), ("a", false));
         assert_eq!(push.commands, [command("c1")]);
@@ -249,7 +249,7 @@ fn a_directive_that_does_not_fit_into_a_datagram_says_so() {
                 &"x".repeat(limits::AGENT_ID_BYTES),
                 Command { id, kind, name },
             );
-            assert!(told);
+            assert_eq!(told, Ok(true));
             assert_eq!(stream.push().await.commands.len(), number + 1);
         }
         connection.send_datagram(heartbeat_frame(beat(&name, 2)).encode_to_vec().into()).unwrap();

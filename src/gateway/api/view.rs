@@ -42,7 +42,7 @@ pub(super) fn agent(config: &Config, found: &Found<'_>) -> AgentView {
 
 /// The flags that are set, in words.
 fn flags(info: &AgentInfo<'_>) -> Vec<String> {
-    let all = [(info.paused, "paused"), (info.witnessed, WITNESSED)];
+    let all = [(info.paused, "paused"), (info.witnessed, WITNESSED), (info.undurable, "undurable")];
     all.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| (*word).to_owned()).collect()
 }
 

@@ -16,10 +16,10 @@ use pulsegate_wire::view::WatchPage;
 use pulsegate_wire::{Code, Event, State as AgentState};
 use tokio::sync::mpsc;
 
+use super::State;
 use super::agents::{Params, pairs};
 use super::problem::Refused;
 use super::query::{Filter, Pairs, find_tenant, push, word};
-use super::State;
 use crate::watch::{Cursor, Next, Shown, Watcher};
 
 /// A stream on which nothing happens says that it lives, at this distance. Source: chosen; proxies
@@ -63,8 +63,9 @@ pub(super) async fn watch(
     let mut asked = Asked::read(&state, &pairs(params)?)?;
     if let Some(id) = headers.get("last-event-id") {
         let cursor = id.to_str().ok().and_then(|id| id.parse().ok());
-        asked.since =
-            Some(cursor.ok_or_else(|| Refused::field("Last-Event-ID", "must be an id of this watch"))?);
+        asked.since = Some(
+            cursor.ok_or_else(|| Refused::field("Last-Event-ID", "must be an id of this watch"))?,
+        );
     }
     let too_many = || Refused::new(Code::Overloaded, "too many watch already");
     let watcher = state.hub.watch(asked.since).ok_or_else(too_many)?;
@@ -124,7 +125,8 @@ fn stream(state: State, watcher: Watcher, wanted: Wanted) -> Response {
 
 async fn feed(state: State, mut watcher: Watcher, wanted: Wanted, sender: mpsc::Sender<Bytes>) {
     let mut out = BytesMut::new();
-    let begin = format!("retry: {RECONNECT_MS}\nid: {}\nevent: ready\ndata: {{}}\n\n", watcher.place());
+    let begin =
+        format!("retry: {RECONNECT_MS}\nid: {}\nevent: ready\ndata: {{}}\n\n", watcher.place());
     out.extend_from_slice(begin.as_bytes());
     loop {
         if !out.is_empty() && sender.send(out.split().freeze()).await.is_err() {

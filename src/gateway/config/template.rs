@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::executors::{ExecOptions, ExecutorOptions};
 use super::options::{
-    Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits, Probes, Recovery,
-    Server, Tls,
+    Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits, Probes,
+    Recovery, Server, Tls,
 };
 use super::overrides::variable;
 use super::section::Section;

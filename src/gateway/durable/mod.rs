@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pulsegate_core as core;
-use pulsegate_journal::{Journal, OpenError, Opened, Options, Place, Recording, RecordingMode, Retention};
+use pulsegate_journal::{
+    Journal, OpenError, Opened, Options, Place, Recording, RecordingMode, Retention,
+};
 use pulsegate_wire::event::GatewayEnded;
 use pulsegate_wire::{Event, EventKind};
 
@@ -29,8 +31,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Recorded};
 use crate::watch::Hub;
 
-pub use commits::{Mark, Unavailable};
 use commits::Commits;
+pub use commits::{Mark, Unavailable};
 
 /// How long an answer waits for the disk. Larger: a slow disk costs fewer retries; smaller: an
 /// agent learns sooner that it has to come again, and its first retry is due after a second.
@@ -61,7 +63,11 @@ impl Durable {
     ///
     /// # Errors
     /// [`OpenError`]; it says what to do.
-    pub fn open(config: &Arc<Config>, clock: Arc<Clock>, hub: &Arc<Hub>) -> Result<(Self, Opened), OpenError> {
+    pub fn open(
+        config: &Arc<Config>,
+        clock: Arc<Clock>,
+        hub: &Arc<Hub>,
+    ) -> Result<(Self, Opened), OpenError> {
         let commits = Arc::new(Commits::new(hub.clone()));
         let listener = commits.clone();
         let wall_ms = clock.wall_ms(clock.read().raw_ms);
@@ -217,6 +223,8 @@ fn options(config: &Config) -> Options {
 
 impl fmt::Debug for Durable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Durable").field("ephemeral", &self.inner.is_ephemeral).finish_non_exhaustive()
+        f.debug_struct("Durable")
+            .field("ephemeral", &self.inner.is_ephemeral)
+            .finish_non_exhaustive()
     }
 }

@@ -8,8 +8,8 @@ use pulsegate_core::{ActionId, ClassId, IncidentKind, Slot, Stamp};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::durable::Durable;
 use crate::config::{Executor, Overrides};
+use crate::durable::Durable;
 
 /// A fleet that remembers what it was told.
 struct Told {

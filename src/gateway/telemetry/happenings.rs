@@ -202,7 +202,8 @@ impl Telemetry {
 
     /// The gateway has taken up what the journal holds.
     pub fn restored(&self, restored: &Restored<'_>) {
-        let Restored { is_new, agents, strangers, was_clean, down_ms, starts_lately, .. } = *restored;
+        let Restored { is_new, agents, strangers, was_clean, down_ms, starts_lately, .. } =
+            *restored;
         self.set(Gauge::StartsLately, f64::from(starts_lately));
         for loss in restored.losses {
             error!(loss, "the journal is damaged");
@@ -253,7 +254,9 @@ fn log(event: &Event, class: &str, tenant: &str) {
             debug!(agent_id, tenant, class, %state, "agent is known");
         }
         EventKind::Heard => debug!(agent_id, tenant, class, "agent beats for the first time"),
-        EventKind::Updated { .. } => debug!(agent_id, tenant, class, "agent changed its registration"),
+        EventKind::Updated { .. } => {
+            debug!(agent_id, tenant, class, "agent changed its registration")
+        }
         EventKind::Restarted { incarnation } => {
             info!(agent_id, tenant, class, incarnation, "agent restarted");
         }

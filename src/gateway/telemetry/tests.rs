@@ -6,6 +6,7 @@ use std::time::Duration;
 use pulsegate_core::{ActionId, ActionOutcome, ClassId, Event, EventKind, Millis, Slot, TenantId};
 use pulsegate_policy::{Call, Fault};
 use pulsegate_wire::AckOutcome;
+use pulsegate_wire::event::Standing;
 
 use super::catalogue::{Kind, Label};
 use super::*;

@@ -12,9 +12,9 @@ use pulsegate_core::TenantId;
 use pulsegate_wire::limits;
 use tracing::{Span, info_span};
 
+use super::batch::{self, BatchAnswer, Held};
 use super::respond::{self, Answer};
 use super::service::{Session, trace, transport};
-use super::batch::{self, BatchAnswer, Held};
 use super::{body, respond::internal};
 use crate::admission::{self, Checked, Format, Rejection, authenticate};
 use crate::durable::Mark;

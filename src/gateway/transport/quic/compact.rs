@@ -285,13 +285,7 @@ impl Link {
 
     /// Sends a directive, in a datagram with as much of it as fits; at once, or when what it says
     /// is durable.
-    fn directive(
-        self: &Arc<Self>,
-        way: &Way,
-        stamp: &Stamp,
-        reply: &Reply<'_>,
-        out: &mut Vec<u8>,
-    ) {
+    fn directive(self: &Arc<Self>, way: &Way, stamp: &Stamp, reply: &Reply<'_>, out: &mut Vec<u8>) {
         let less = [
             *reply,
             reply.without_explain(),
