@@ -18,9 +18,10 @@
 //! and of a restart: `replay` takes in what was recorded (`durable` is what is recorded), `resume`
 //! goes on from there. While nothing can be recorded, the machine is `frozen`.
 //!
-//! Invariants: time never goes back in here; from `resume` on each known agent has exactly
-//! one armed deadline, also between a heartbeat and its verdict; the census equals a recount; an agent has at most
-//! one open action; a refused, repeated or stale heartbeat changes nothing.
+//! Invariants: time never goes back in here; from `resume` on each known agent has exactly one
+//! armed deadline, also between a heartbeat and its verdict; the census equals a recount; an agent
+//! has at most one open action; a refused, repeated or stale heartbeat changes nothing that is
+//! durable; the last event of a call says how the agent stands after it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
