@@ -180,8 +180,9 @@ pub enum EventKind {
 }
 
 impl Event {
-    /// Whether an answer or an action that goes with this event waits until it is durable. An
-    /// event of a deadline has no answer, and nobody waits for it.
+    /// Whether answers and actions wait until this event is durable: the answer to the input that
+    /// caused it, and every later answer to the same agent. (A retry repeats the directive, and
+    /// causes nothing.) An event of a deadline has no answer, and nobody waits for it.
     ///
     /// - `Registered`, `Heard`, `Restarted`, `Updated`: who was told that it is known, under which
     ///   incarnation and class, is known so after a restart too; else a stale incarnation could

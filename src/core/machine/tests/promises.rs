@@ -6,9 +6,14 @@
 //! the floor, which attempts and answers are lost, delays of up to a second, early heartbeats,
 //! restarts. Of each heartbeat one attempt comes through that was sent within 8.4 s (by 9.4 s,
 //! inside the shortest suspect grace of 10 s); were all of those lost, silence would be the truth.
+//!
+//! It holds over restarts too, of any downtime: the agent beats on at its interval, unheard, and
+//! the process that comes knows what was durable. That is at least what an answer had to wait for;
+//! anything later may be lost.
 
 use proptest::prelude::*;
 
+use super::journal::Journal;
 use super::*;
 use crate::testing::seeds;
 
@@ -60,6 +65,15 @@ fn fate() -> impl Strategy<Value = Fate> {
         })
 }
 
+/// What may happen after one heartbeat: the process ends, with a number that decides how much of
+/// what need not be durable is lost; and another begins so many percent of the agent's interval
+/// before the agent's next heartbeat.
+type Crash = Option<(usize, u64)>;
+
+fn crash() -> impl Strategy<Value = Crash> {
+    proptest::option::weighted(0.2, (any::<usize>(), 0..=100u64))
+}
+
 struct Obedient {
     class: ClassId,
     incarnation: u64,
@@ -72,6 +86,24 @@ struct Obedient {
 }
 
 impl Obedient {
+    fn new(class: u8) -> Self {
+        let default_ms = [10_000, 30_000, 120_000][usize::from(class)];
+        Self {
+            class: ClassId(class),
+            incarnation: 1,
+            sequence: 0,
+            directive_seen: 0,
+            interval_ms: default_ms,
+            default_ms,
+            sends_at: 1_000,
+        }
+    }
+
+    /// Whether it got an answer to its newest heartbeat.
+    fn is_answered(&self) -> bool {
+        self.directive_seen == self.sequence
+    }
+
     /// Sends one heartbeat with all its retries; the next is then due at `sends_at`.
     fn live(&mut self, world: &mut World, fate: &Fate) {
         if fate.restarts {
@@ -152,16 +184,7 @@ proptest! {
         fates in proptest::collection::vec(fate(), 1..150),
     ) {
         let mut world = World::new();
-        let default_ms = [10_000, 30_000, 120_000][usize::from(class)];
-        let mut agent = Obedient {
-            class: ClassId(class),
-            incarnation: 1,
-            sequence: 0,
-            directive_seen: 0,
-            interval_ms: default_ms,
-            default_ms,
-            sends_at: 1_000,
-        };
+        let mut agent = Obedient::new(class);
         for fate in &fates {
             if let Some(floor_ms) = fate.floor_ms {
                 world.machine.set_floor(floor_ms, 0.5);
@@ -169,6 +192,44 @@ proptest! {
             agent.live(&mut world, fate);
             let told = world.told();
             prop_assert!(!told.contains(&"Suspected".into()), "{told:?} at {}", world.now);
+        }
+    }
+
+    #[test]
+    fn an_obedient_agent_is_never_suspect_across_restarts(
+        class in 0..3u8,
+        fates in proptest::collection::vec((fate(), crash()), 1..100),
+    ) {
+        let mut world = World::new();
+        let mut agent = Obedient::new(class);
+        let mut journal = Journal::default();
+        // How many events the newest answer had to wait for, if it came, and would have to now.
+        let (mut durable, mut newest) = (0, 0);
+        for (fate, crash) in &fates {
+            if let Some(floor_ms) = fate.floor_ms {
+                world.machine.set_floor(floor_ms, 0.5);
+            }
+            agent.live(&mut world, fate);
+            let waits = world.effects.events.iter().rposition(crate::Event::must_be_durable);
+            let begun = journal.events.len();
+            journal.record(&Config::default(), &world.effects.events);
+            newest = waits.map_or(newest, |waits| begun + waits + 1);
+            if agent.is_answered() {
+                durable = newest;
+            }
+            let told = world.told();
+            prop_assert!(!told.contains(&"Suspected".into()), "{told:?} at {}", world.now);
+            // A run that has no answer yet obeys nobody; if its first heartbeat is lost with the
+            // process, it is held to what the run before was told.
+            let Some((lost, phase_percent)) = crash.filter(|_| agent.directive_seen > 0) else {
+                continue;
+            };
+            let undurable = journal.events.len() - durable;
+            journal.events.truncate(journal.events.len() - lost % (undurable + 1));
+            let now = world.now();
+            (world.machine, world.effects) = journal.restart(&Config::default(), now);
+            newest = newest.min(journal.events.len());
+            agent.sends_at = world.now + (agent.interval_ms * phase_percent / 100).max(1);
         }
     }
 }
