@@ -81,6 +81,10 @@ pub struct Decision {
     pub class: ClassId,
     /// Whether commands wait for the agent: see [`Machine::commands`](crate::Machine::commands).
     pub has_commands: bool,
+    /// Whether the agent holds leases: an accepted heartbeat renews them, see
+    /// [`Leases::renew_held`](crate::lease::Leases::renew_held), if the agent is neither stopping
+    /// nor stalled nor unhealthy.
+    pub holds_leases: bool,
 }
 
 /// One agent, for listings.

@@ -70,7 +70,7 @@ impl Machine {
         let config = &self.config.cadence;
         let record = &mut self.agents[slot];
         let class = &self.config.classes[record.class];
-        let cap_ms = config.cap_ms(class.cap_ms(), None);
+        let cap_ms = config.cap_ms(class.cap_ms(), record.smallest_lease_ms());
         let in_force_from_ms = record.in_force_ms;
         // While nothing can be recorded an interval may only become shorter: that is safe to
         // forget. A number that is none proposes the stored interval, as ever.
@@ -154,6 +154,7 @@ impl Machine {
             health: record.health(),
             class: record.class,
             has_commands: record.cold.as_ref().is_some_and(|cold| !cold.commands.is_empty()),
+            holds_leases: record.smallest_lease_ms().is_some(),
         }
     }
 
@@ -188,6 +189,7 @@ impl Machine {
             health: ticket.observation.health,
             class: class_id,
             has_commands: false,
+            holds_leases: false,
         }
     }
 }

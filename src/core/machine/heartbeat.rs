@@ -329,6 +329,7 @@ fn observe(
     let signals = before
         .signals
         .with(reading.signals)
+        .with_if(record.smallest_lease_ms().is_some(), Signals::HOLDS_LEASE)
         .with_if(beat.queue_depth.is_some(), Signals::HAS_QUEUE_DEPTH)
         .with_if(beat.active_tasks.is_some(), Signals::HAS_ACTIVE_TASKS)
         .with_if(cpu_percent.is_some(), Signals::HAS_CPU_PERCENT)

@@ -116,6 +116,26 @@ impl Machine {
         Ok(())
     }
 
+    /// Takes the smallest TTL of the leases that an agent holds (`None`: it holds none), and says
+    /// whether the agent should beat now: it keeps an interval longer than a third of that.
+    ///
+    /// The cap of its cadence follows with its next heartbeat, not before: until then it keeps the
+    /// interval that it was told, and a lease shorter than that interval can expire unless its
+    /// holder beats now or renews by itself. A longer TTL than before relaxes the cadence by the
+    /// rules of the guard. Call it after every change of the holder's leases, under the same lock
+    /// as the change, so that two changes cannot overtake each other; and when an agent is
+    /// registered that holds leases already. It is no event: it follows from those of leases.
+    pub fn set_smallest_lease(&mut self, slot: Slot, smallest_ttl_ms: Option<u32>) -> bool {
+        let Some(record) = self.agents.get(slot) else { return false };
+        if record.smallest_lease_ms() != smallest_ttl_ms {
+            self.agents.with_cold(slot, |cold| cold.smallest_lease_ms = smallest_ttl_ms);
+        }
+        let Some(record) = self.agents.get(slot) else { return false };
+        let class_cap_ms = self.config.classes[record.class].cap_ms();
+        let cap_ms = self.config.cadence.cap_ms(class_cap_ms, smallest_ttl_ms);
+        smallest_ttl_ms.is_some() && record.effective_ms > cap_ms
+    }
+
     fn class_named(&self, name: Option<&str>) -> ClassId {
         let classes = &self.config.classes;
         name.and_then(|name| classes.find(name)).unwrap_or_else(|| classes.normal())

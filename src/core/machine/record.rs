@@ -77,6 +77,8 @@ pub(super) struct Cold {
     pub(super) incident: Option<Case>,
     /// The one open action; it may outlive its incident.
     pub(super) action: Option<OpenAction>,
+    /// Smallest TTL of the leases that the agent holds, in milliseconds.
+    pub(super) smallest_lease_ms: Option<u32>,
 }
 
 /// An incident under way.
@@ -198,6 +200,11 @@ impl Record {
             heard: self.flags.has(Flags::HEARD),
             leaving: self.status() == Status::Stopping,
         }
+    }
+
+    /// Smallest TTL of the leases that it holds, in milliseconds.
+    pub(super) fn smallest_lease_ms(&self) -> Option<u32> {
+        self.cold.as_ref().and_then(|cold| cold.smallest_lease_ms)
     }
 
     /// Number of the newest directive; 0 when none is known.

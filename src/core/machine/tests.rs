@@ -2,6 +2,7 @@
 
 mod frozen;
 mod journal;
+mod lease;
 mod promises;
 mod random;
 mod recovery;

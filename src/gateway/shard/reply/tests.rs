@@ -18,6 +18,7 @@ fn decision(health: Health) -> Decision {
         health,
         class: ClassId(1),
         has_commands: true,
+        holds_leases: false,
     }
 }
 
