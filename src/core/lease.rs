@@ -17,7 +17,7 @@
 //! appended in order under its mutex, so whoever is told of a grant follows on an end that is
 //! durable. A plain renewal waits for nothing: a restart counts the whole TTL anew.
 //!
-//! Invariants, checked over random histories: validity of two holders is disjoint in
+//! Invariants, checked over random histories by [`history`]: validity of two holders is disjoint in
 //! real time; tokens rise over grants and restarts; a lease is granted to another only after
 //! its expiry or release; a renewal never shortens; release can be repeated; release and renewal
 //! need the token of the grant; a stale token passes no check; a restart gives every lease its
@@ -31,6 +31,7 @@ use pulsegate_wire::{Code, EventKind, LeaseGrant, event, limits};
 
 use crate::{Millis, TenantId};
 
+pub mod history;
 mod hold;
 mod line;
 mod restart;
@@ -178,7 +179,7 @@ pub struct Event {
 pub struct Answer {
     /// Its place.
     pub waiter: WaiterId,
-    /// What became of it. If nobody is there any more to be told of a grant, release it.
+    /// What became of it. If nobody is there any more to be told of a grant, undo it.
     pub result: Result<Grant, Refusal>,
 }
 

@@ -108,10 +108,10 @@ impl Leases {
     ) -> Result<bool, Refusal> {
         let now = self.advance(now);
         let Some(slot) = self.find_not_over(now, key, effects) else { return Ok(false) };
-        let lease = &self.table[slot];
-        if lease.token != token || lease.is_over(now) {
+        if self.table[slot].token != token {
             return Ok(false);
         }
+        // Also of one that is over: its end is not recorded, so a restart would bring it back.
         if self.frozen {
             return Err(Refusal::ReadOnly);
         }

@@ -9,8 +9,9 @@ use super::{Answer, Effects, Leases, Millis, Refusal, WaiterId};
 
 impl Leases {
     /// Gives up a place in line, as when the request's time is up or its connection is gone. Says
-    /// whether it was there: otherwise it has its answer already, and a grant in it that nobody
-    /// can be told of is to be released.
+    /// whether it was there: otherwise it has its answer already, and a grant that nobody can be
+    /// told of any more is to be undone ([`Leases::undo`]; a release would take it from another
+    /// request of the same holder that was told).
     pub fn cancel(&mut self, waiter: WaiterId) -> bool {
         let Some(slot) = self.table.place(waiter) else { return false };
         !self.table.take(slot, |other| other.id == waiter).is_empty()

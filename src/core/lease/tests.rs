@@ -1,1 +1,5 @@
-//! Leases on virtual time.
+//! Leases on virtual time: scenarios, and random histories of a whole world with its checker.
+
+mod random;
+mod scenarios;
+mod world;
