@@ -174,7 +174,7 @@ impl Acquire {
     pub fn validate(&self) -> Checked {
         agent_id("holder", &self.holder)?;
         ttl(self.ttl_ms)?;
-        at_most("wait_ms", self.wait_ms, limits::LEASE_WAIT_MAX_MS.into())
+        at_most("wait_ms", self.wait_ms, limits::LEASE_WAIT_MAX_MS)
     }
 }
 

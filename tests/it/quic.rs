@@ -173,7 +173,7 @@ fn a_command_reaches_an_agent_without_a_heartbeat() {
         // Where the stream has ended, nobody can be told: it waits for the next directive.
         stream.sending.finish().unwrap();
         assert!(stream.frame().await.is_err());
-        gateway.shards().command(TENANT, "a", command("c2"));
+        let _ = gateway.shards().command(TENANT, "a", command("c2"));
         until("dropped", || pushed("dropped") == 1).await;
         let mut next = Stream::open(&connection).await;
         assert_eq!(directive(next.beat(beat("a", 4)).await).commands, [command("c2")]);
@@ -190,7 +190,7 @@ fn a_push_goes_where_the_agent_beat_last() {
         // By datagram on the same connection.
         first.send_datagram(heartbeat_frame(beat("a", 2)).encode_to_vec().into()).unwrap();
         datagram(&first).await;
-        gateway.shards().command(TENANT, "a", command("c1"));
+        let _ = gateway.shards().command(TENANT, "a", command("c1"));
         let FromServer::Push(push) = datagram(&first).await else { panic!("no push") };
         assert_eq!(push.commands, [command("c1")]);
         // On another connection, and back again.

@@ -42,6 +42,8 @@ impl Machine {
             && row.action.is_none();
         if !is_plain || self.agents.cold(slot).is_some() {
             let cold = Cold {
+                // The table of leases tells it anew.
+                smallest_lease_ms: None,
                 registration: row.registration.clone(),
                 commands: row.commands.clone(),
                 incidents: row.incidents,
