@@ -4,13 +4,14 @@
 //! One agent's heartbeats are handled in the order of the request, each after the one before it
 //! was decided: the batch goes in rounds, and the n-th heartbeat of an agent is in round n.
 
-use pulsegate_core::{AgentKey, TenantId};
+use pulsegate_core::{AgentKey, TenantId, Ticket};
 use pulsegate_policy::{self as policy, Evaluation, PolicySet};
 use pulsegate_wire::Heartbeat;
 
 use super::heartbeat::{
     Begun, Bench, Decided, Incoming, Origin, Pending, Refused, custom, with_bench,
 };
+use super::recording::Judged;
 use super::{Reply, Shards};
 use crate::clock::Reading;
 
@@ -127,6 +128,12 @@ impl Shards {
             self.telemetry.policy_calls(evaluation);
         }
         let context = self.context(at, run.policies, run.origin);
+        let recorded: Vec<(u32, Ticket, &Evaluation)> = pending
+            .iter()
+            .zip(&evaluations)
+            .filter(|((turn, _), _)| self.is_recorded(lanes[turn.lane as usize].hash))
+            .map(|((turn, pending), evaluation)| (turn.lane, pending.ticket, evaluation))
+            .collect();
         let mut waiting = pending.into_iter().zip(&evaluations).peekable();
         while let Some(((turn, _), _)) = waiting.peek() {
             let shard = turn.shard;
@@ -139,6 +146,13 @@ impl Shards {
                 }
             });
             self.deliver(shard as usize, bench);
+        }
+        for (lane, ticket, evaluation) in recorded {
+            let Lane { heartbeat, outcome, .. } = &lanes[lane as usize];
+            if let Some(Ok(Decided { decision, .. })) = outcome {
+                let tenant = run.origin.tenant;
+                self.record(context, &Judged { tenant, heartbeat, ticket, evaluation, decision });
+            }
         }
     }
 

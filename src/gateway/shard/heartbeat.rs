@@ -18,6 +18,7 @@ use pulsegate_policy::{Assignment, Evaluation, Memory, PolicySet, Worker};
 use pulsegate_wire::{AckOutcome, Command, CommandAck, Heartbeat, Reason, Registration, Status};
 
 use super::cold::Cold;
+use super::recording::Judged;
 use super::{Charged, Explained, Reply, Shard, Shards};
 use crate::clock::Reading;
 use crate::durable::Mark;
@@ -145,9 +146,18 @@ impl Shards {
                     let evaluation = bench.evaluate(&policies, &mut pending, &heartbeat);
                     self.telemetry.policy_calls(&evaluation);
                     let context = self.context(at, &policies, origin);
-                    Ok(self.under_lock(index, &mut bench.effects, |shard, effects| {
+                    let ticket = pending.ticket;
+                    let decided = self.under_lock(index, &mut bench.effects, |shard, effects| {
                         shard.finish(context, pending, &evaluation, effects)
-                    }))
+                    });
+                    if self.is_recorded(key.hash) {
+                        let (tenant, decision) = (origin.tenant, &decided.decision);
+                        let heartbeat = &heartbeat;
+                        let evaluation = &evaluation;
+                        let judged = Judged { tenant, heartbeat, ticket, evaluation, decision };
+                        self.record(context, &judged);
+                    }
+                    Ok(decided)
                 }
             };
             self.deliver(index, bench);

@@ -18,6 +18,7 @@ mod keeper;
 mod limiter;
 mod operate;
 pub(crate) mod protobuf;
+mod recording;
 mod reply;
 mod restore;
 
