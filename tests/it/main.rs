@@ -24,6 +24,7 @@ mod quic;
 mod quic_client;
 mod quic_limits;
 mod recovery;
+mod restart;
 mod rude;
 mod support;
 mod trusting;

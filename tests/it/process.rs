@@ -60,6 +60,23 @@ impl Serving {
         Self::spawn(command(&[&own, flags].concat()), Stdio::null())
     }
 
+    /// Starts one with a journal in this directory, after a shell has set limits.
+    pub(crate) fn start_limited(limits: &str, data: &std::path::Path) -> Self {
+        let limited = format!("{limits} && exec \"$0\" \"$@\"");
+        let data = data.to_str().expect("a name in UTF-8");
+        let program = env!("CARGO_BIN_EXE_pulsegate");
+        let own = ["-c", &limited, program, "serve", "--data", data, "--listen", "127.0.0.1:0"];
+        Self::spawn(ours("/bin/sh", &own), Stdio::null())
+    }
+
+    /// Lifts the limit of the size of its files.
+    pub(crate) fn allow_files(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let none = rustix::process::Rlimit { current: None, maximum: None };
+        rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, none)
+            .expect("the limit is ours to lift");
+    }
+
     /// Starts one whose log goes to a file.
     pub(crate) fn start_logging(flags: &[&str], log: std::fs::File) -> Self {
         Self::spawn(command(&[&["serve", "--ephemeral"], flags].concat()), log.into())

@@ -82,27 +82,35 @@ async fn poll(
     wanted: &Wanted,
     wait: Duration,
 ) -> Result<Response, Refused> {
-    let end = tokio::time::Instant::now() + wait;
+    let began = tokio::time::Instant::now();
+    let (end, patience) = (began + wait, began + Duration::from_secs(WAIT_MOST_S));
     loop {
-        match tokio::time::timeout_at(end, watcher.next()).await {
-            Ok(Next::Events(events)) => {
+        match watcher.look().await {
+            Next::Events(events) if events.is_empty() => {
+                match tokio::time::timeout_at(end, watcher.wait()).await {
+                    Ok(true) => {}
+                    Ok(false) | Err(_) => return Ok(page(&watcher, Vec::new())),
+                }
+            }
+            Next::Events(events) => {
                 let events: Vec<Event> = events
                     .iter()
                     .filter(|shown| wanted.takes(state, &shown.event))
                     .map(|shown| Event::clone(&shown.event))
                     .collect();
-                if !events.is_empty() {
+                // What there is already is looked through to its end, however short the wait.
+                if !events.is_empty() || tokio::time::Instant::now() >= patience {
                     return Ok(page(&watcher, events));
                 }
             }
-            Ok(Next::Reset { oldest, now }) => {
+            Next::Reset { oldest, now } => {
                 let detail = format!(
                     "what happened since is gone; the oldest is {oldest}. Look at /v1/agents, then \
                      go on from {now}"
                 );
                 return Err(Refused::new(Code::Gone, &detail));
             }
-            Ok(Next::Ended) | Err(_) => return Ok(page(&watcher, Vec::new())),
+            Next::Ended => return Ok(page(&watcher, Vec::new())),
         }
     }
 }

@@ -250,6 +250,8 @@ impl Watcher {
     /// What is there already; empty when it has seen everything. It may read from disk, on a
     /// thread that may block.
     pub async fn look(&mut self) -> Next {
+        // Marked as seen before looking: what is published in between is not missed.
+        self.news.borrow_and_update();
         let mut found = self.hub.recent(self.place.seq);
         if found.is_none() && !self.is_lost {
             let (hub, seen) = (self.hub.clone(), self.place.seq);
@@ -262,16 +264,19 @@ impl Watcher {
     /// Waits until there is something, and takes it. It may be cancelled: nothing is lost.
     pub async fn next(&mut self) -> Next {
         loop {
-            // Marked as seen before looking: what is published in between is not missed.
-            self.news.borrow_and_update();
             match self.look().await {
                 Next::Events(events) if events.is_empty() => {}
                 next => return next,
             }
-            if self.hub.closed.load(Relaxed) || self.news.changed().await.is_err() {
+            if !self.wait().await {
                 return Next::Ended;
             }
         }
+    }
+
+    /// Waits until something has happened since the last look; `false` when the gateway ends.
+    pub async fn wait(&mut self) -> bool {
+        !self.hub.closed.load(Relaxed) && self.news.changed().await.is_ok()
     }
 
     /// Waits for the watcher's next turn: the more watch, the longer.
