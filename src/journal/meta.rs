@@ -72,6 +72,18 @@ pub(crate) struct Meta {
     /// How often it was restored from a backup.
     #[prost(uint32, tag = "20")]
     pub(crate) restores: u32,
+    /// Events that were lost by damage, and told as such.
+    #[prost(message, repeated, tag = "21")]
+    pub(crate) gaps: Vec<Gap>,
+}
+
+/// Events that are lost: the first and the last number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Message)]
+pub(crate) struct Gap {
+    #[prost(uint64, tag = "1")]
+    pub(crate) from: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) to: u64,
 }
 
 /// A snapshot that is whole.

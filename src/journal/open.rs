@@ -10,7 +10,7 @@ use pulsegate_wire::{Event, EventKind};
 use crate::dead_letters::Book;
 use crate::journal::{Handle, Journal};
 use crate::lock::{self, Lock};
-use crate::meta::{FORMAT, Meta};
+use crate::meta::{FORMAT, Gap, Meta};
 use crate::options::{Options, Place};
 use crate::replay::{Replay, lost_events};
 use crate::salvage::{self, Inspection};
@@ -233,11 +233,11 @@ fn letters(store: &Store, options: &Options, meta: &Meta) -> Result<Book, StoreE
 }
 
 /// Appends an event for each gap.
-fn tell_gaps(shared: &Shared, gaps: &[(u64, u64)]) {
+fn tell_gaps(shared: &Shared, gaps: &[Gap]) {
     let mut queue = shared.queue.lock();
-    for &(from, to) in gaps {
-        let reason = lost_events(from, to);
-        let told = Truncated { from_seq: from, to_seq: to + 1, reason };
+    for gap in gaps {
+        let reason = lost_events(gap);
+        let told = Truncated { from_seq: gap.from, to_seq: gap.to + 1, reason };
         let kind = Some(EventKind::Truncated(told));
         shared.append_own(&mut queue, Event { kind, ..Event::default() });
     }

@@ -5,6 +5,7 @@ use pulsegate_wire::Event;
 
 use crate::ReadError;
 use crate::codec;
+use crate::meta::Gap;
 use crate::store::{Result, Room, StoreError, View};
 
 /// Events after `after_seq`, at most `limit`, and none that comes after a gap.
@@ -51,12 +52,12 @@ pub(crate) fn read(
 }
 
 /// Every event from `from_seq` to `to_seq`, in order; what is lost is left out and told to `lost`
-/// as the first and the last number.
+/// gap by gap.
 pub(crate) fn scan(
     view: &View,
     (from_seq, to_seq): (u64, u64),
     mut visit: impl FnMut(Event),
-    mut lost: impl FnMut(u64, u64),
+    mut lost: impl FnMut(Gap),
 ) -> Result<()> {
     if from_seq > to_seq {
         return Ok(());
@@ -72,7 +73,7 @@ pub(crate) fn scan(
                 continue;
             };
             if seq > next {
-                lost(next, seq - 1);
+                lost(Gap { from: next, to: seq - 1 });
             }
             visit(event);
             next = seq + 1;
@@ -80,7 +81,7 @@ pub(crate) fn scan(
         Ok(true)
     })?;
     if next <= to_seq {
-        lost(next, to_seq);
+        lost(Gap { from: next, to: to_seq });
     }
     Ok(())
 }

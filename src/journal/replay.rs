@@ -8,7 +8,7 @@ use pulsegate_wire::{AgentRecord, Event};
 
 use crate::ReplayError;
 use crate::codec;
-use crate::meta::SnapshotMeta;
+use crate::meta::{Gap, SnapshotMeta};
 use crate::read;
 use crate::shared::Shared;
 use crate::snapshot::{SnapshotEntry, first_row};
@@ -40,7 +40,7 @@ pub struct ReplayReport {
     pub leases: u64,
     /// Events since it began.
     pub events: u64,
-    /// What could not be read, in sentences.
+    /// What could not be read and was not told of before, in sentences.
     pub losses: Vec<String>,
 }
 
@@ -82,16 +82,20 @@ pub(crate) fn tell(
         *told += 1;
         f(Entry::Event(event));
     };
-    read::scan(view, events, visit, |from, to| losses.push(lost_events(from, to)))?;
+    let gaps = &view.meta()?.gaps;
+    read::scan(view, events, visit, |gap| {
+        if !gaps.contains(&gap) {
+            losses.push(lost_events(&gap));
+        }
+    })?;
     Ok(report)
 }
 
 /// The sentence on events that are lost.
-pub(crate) fn lost_events(from: u64, to: u64) -> String {
-    if from == to {
-        format!("event {from} is damaged and lost")
-    } else {
-        format!("events {from} to {to} are damaged and lost")
+pub(crate) fn lost_events(gap: &Gap) -> String {
+    match *gap {
+        Gap { from, to } if from == to => format!("event {from} is damaged and lost"),
+        Gap { from, to } => format!("events {from} to {to} are damaged and lost"),
     }
 }
 

@@ -1,24 +1,30 @@
 //! Damage: finding it at the start, and putting what can be read into a new file.
 
+use prost::Message;
+
 use crate::OpenError;
 use crate::codec::{self, Damage};
-use crate::meta::{Meta, SnapshotMeta};
+use crate::meta::{Gap, Meta, SnapshotMeta};
 use crate::open::{Trusted, damaged, install};
 use crate::replay::lost_events;
-use crate::snapshot::first_row;
+use crate::snapshot::{SnapshotEntry, first_row};
 use crate::store::{Change, Result, Room, Source, Store, StoreError, View, weight};
 use crate::writer::CACHE_BYTES;
 
 /// Bytes of rows that are copied in one commit. Source: chosen; it bounds memory.
 const STEP_BYTES: usize = 16 << 20;
 
+/// Most gaps that are told apart; more become one with the last. Source: chosen; whoever has that
+/// many needs a backup, not a list.
+const GAPS: usize = 256;
+
 /// What is damaged.
 #[derive(Debug, Default)]
 pub(crate) struct Inspection {
     /// In sentences.
     pub(crate) losses: Vec<String>,
-    /// First and last number of events that are lost, in order.
-    pub(crate) gaps: Vec<(u64, u64)>,
+    /// Events that are lost and were not told as such before, in order.
+    pub(crate) gaps: Vec<Gap>,
 }
 
 /// Looks at what a restart reads: the newest snapshot and the events since it began. What is older
@@ -53,8 +59,8 @@ pub(crate) fn inspect(store: &Store, meta: &Meta) -> Inspection {
     if let Err(error) = result {
         found.losses.push(error.to_string());
     }
-    found.gaps = events.end();
-    found.losses.extend(found.gaps.iter().map(|&(from, to)| lost_events(from, to)));
+    found.gaps = events.end(&meta.gaps);
+    found.losses.extend(found.gaps.iter().map(lost_events));
     found
 }
 
@@ -72,7 +78,7 @@ fn sound_rows(view: &View, snapshot: SnapshotMeta) -> Result<u64> {
 struct Coverage {
     next: u64,
     last: u64,
-    gaps: Vec<(u64, u64)>,
+    gaps: Vec<Gap>,
 }
 
 impl Coverage {
@@ -84,17 +90,27 @@ impl Coverage {
         for (seq, message) in (first..).zip(codec::messages(row)) {
             if message.is_ok() && seq >= self.next {
                 if seq > self.next {
-                    self.gaps.push((self.next, seq - 1));
+                    self.lose(self.next, seq - 1);
                 }
                 self.next = seq + 1;
             }
         }
     }
 
-    fn end(mut self) -> Vec<(u64, u64)> {
-        if self.next <= self.last {
-            self.gaps.push((self.next, self.last));
+    fn lose(&mut self, from: u64, to: u64) {
+        let is_full = self.gaps.len() == GAPS;
+        match self.gaps.last_mut() {
+            Some(last) if is_full => last.to = to,
+            _ => self.gaps.push(Gap { from, to }),
         }
+    }
+
+    /// The gaps that are not known yet.
+    fn end(mut self, known: &[Gap]) -> Vec<Gap> {
+        if self.next <= self.last {
+            self.lose(self.next, self.last);
+        }
+        self.gaps.retain(|gap| !known.contains(gap));
         self.gaps
     }
 }
@@ -121,12 +137,16 @@ pub(crate) fn rebuild(
             inspection.losses.push(format!("{room:?}: {error}"));
         }
     }
-    inspection.gaps = events.end();
+    inspection.gaps = events.end(&meta.gaps);
     inspection.losses.retain(|loss| !loss.starts_with("event"));
-    inspection.losses.extend(inspection.gaps.iter().map(|&(from, to)| lost_events(from, to)));
+    inspection.losses.extend(inspection.gaps.iter().map(lost_events));
+    rescue.meta.gaps.extend(&inspection.gaps);
+    rescue.meta.gaps.sort_unstable();
+    rescue.meta.gaps.truncate(GAPS);
     rescue.finish().map_err(failed)?;
     drop(view);
-    drop(old);
+    // What it complains of is what was found.
+    let _ = old.close();
     let aside = path.with_extension(format!("damaged-{wall_ms}"));
     std::fs::rename(path, &aside).map_err(|error| io_failed(path, error))?;
     install(&new, path).map_err(|error| io_failed(&new, error))?;
@@ -151,7 +171,10 @@ struct Rescue {
 impl Rescue {
     fn new(source: Source, meta: &Meta) -> Result<Self> {
         let store = Store::open(&source, CACHE_BYTES)?;
-        let meta = Meta { event_bytes: 0, heartbeat_bytes: 0, commits: 0, ..meta.clone() };
+        let mut meta = Meta { event_bytes: 0, heartbeat_bytes: 0, commits: 0, ..meta.clone() };
+        if let Some(snapshot) = &mut meta.snapshot {
+            *snapshot = SnapshotMeta { agents: 0, leases: 0, rows: 0, bytes: 0, ..*snapshot };
+        }
         Ok(Self { store, meta, changes: Vec::new(), bytes: 0 })
     }
 
@@ -180,13 +203,20 @@ impl Rescue {
     fn row(&mut self, room: Room, key: u64, row: &[u8], events: &mut Coverage) -> Result<()> {
         if codec::is_sound(row) {
             self.put(room, key, row.to_vec())?;
-        } else if matches!(room, Room::Events | Room::Snapshots | Room::Heartbeats) {
-            for (key, part) in sound_parts(key, row) {
-                // The rows of a snapshot are not numbered by record, so they stay one row.
-                self.put(room, key, part)?;
-                if room == Room::Snapshots {
-                    break;
+        } else {
+            let parts = sound_parts(key, row);
+            match room {
+                Room::Events | Room::Heartbeats => {
+                    for (key, part) in parts {
+                        self.put(room, key, part)?;
+                    }
                 }
+                // The rows of a snapshot are not numbered by record, so they stay one row.
+                Room::Snapshots => {
+                    let parts: Vec<u8> = parts.into_iter().flat_map(|(_, part)| part).collect();
+                    self.put(room, key, parts)?;
+                }
+                Room::Letters => {}
             }
         }
         if room == Room::Events {
@@ -199,11 +229,27 @@ impl Rescue {
         match room {
             Room::Events => self.meta.event_bytes += weight(row.len()),
             Room::Heartbeats => self.meta.heartbeat_bytes += weight(row.len()),
-            Room::Snapshots | Room::Letters => {}
+            Room::Snapshots => self.count(key, &row),
+            Room::Letters => {}
         }
         self.bytes += row.len();
         self.changes.push(Change::put(room, key, row));
         if self.bytes >= STEP_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Counts what the newest snapshot still has.
+    fn count(&mut self, key: u64, row: &[u8]) {
+        let Some(snapshot) = self.meta.snapshot.as_mut() else { return };
+        if key >> 24 != snapshot.id {
+            return;
+        }
+        snapshot.rows += 1;
+        snapshot.bytes += row.len() as u64;
+        for body in codec::messages(row).flatten() {
+            let Ok(entry) = SnapshotEntry::decode(body) else { continue };
+            snapshot.agents += u64::from(entry.agent.is_some());
+            snapshot.leases += u64::from(entry.lease.is_some());
+        }
     }
 
     fn flush(&mut self) -> Result<()> {

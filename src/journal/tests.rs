@@ -1,6 +1,9 @@
 //! Journals on real files, with real threads.
 
 mod append;
+mod crash;
+mod damage;
+mod faults;
 mod letters;
 mod snapshots;
 mod support;
