@@ -133,7 +133,8 @@ pub struct LeaseGrant {
     /// Fencing token: rises with every grant.
     #[prost(uint64, tag = "2")]
     pub token: u64,
-    /// How long it holds from the sending of the heartbeat, in milliseconds.
+    /// How long it holds from the sending of the heartbeat's first attempt, in milliseconds; the
+    /// holder counts [`holder_validity_ms`](crate::lease::holder_validity_ms) of it.
     #[prost(uint64, tag = "3")]
     pub ttl_ms: u64,
 }

@@ -419,7 +419,8 @@ impl Checker {
         mine.1 = mine.1.max(until);
         if let Some((other, who, end)) = other {
             self.hold(Rule::Disjoint, false, || {
-                format!("{holder} counts on {name} with {token} while {who} does with {other}, until {end}")
+                let first = format!("{who} counts on {name} with {other} until {end}");
+                format!("{first}, and {holder} with {token}")
             });
         }
     }
