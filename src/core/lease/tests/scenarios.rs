@@ -309,6 +309,14 @@ fn a_grant_that_was_too_slow_is_told_to_nobody_and_the_next_one_gets_the_lease()
 }
 
 #[test]
+fn a_commit_that_takes_longer_than_the_ttl_tells_nobody() {
+    let mut desk = Desk::new();
+    let grant = desk.grant("l", "a");
+    desk.now += u64::from(TTL_MS);
+    assert_eq!(desk.confirm(&grant), None, "the timer need not have come");
+}
+
+#[test]
 fn what_another_request_was_told_is_not_undone() {
     let mut desk = Desk::new();
     let (first, second) = (desk.grant("l", "a"), desk.grant("l", "a"));
@@ -352,6 +360,7 @@ fn read_only_mode_renews_and_does_nothing_else() {
     let revoked = desk.leases.revoke(now, key("l"), &mut desk.effects);
     assert_eq!(revoked, Err(Refusal::ReadOnly));
     desk.undo(&slow);
+    assert_eq!(desk.confirm(&slow), None, "though its end is not recorded yet");
     assert_eq!(desk.beat("a", true).len(), 1);
     desk.pass(u64::from(TTL_MS) + 5);
     assert_eq!(desk.holder("l"), None, "whose time is up has lost it");
