@@ -237,6 +237,7 @@ impl Checker {
             Fact::Confirmed { name, token, ttl_ms } => self.confirmed(name, *token, *ttl_ms),
             Fact::Renewed { name, token, ttl_ms, at, expires } => {
                 self.renewed(name, *token, at.plus(*ttl_ms), *expires);
+                self.tell_current(name, *token, *ttl_ms);
             }
             Fact::Ended { name, token, reason, at } => self.ended(name, *token, reason, *at),
             Fact::Joined { name, waiter, holder } => {
@@ -246,6 +247,7 @@ impl Checker {
             Fact::Served { waiter } => self.serve(*waiter),
             Fact::Counts { name, holder, token, until } => {
                 self.counts_on(now, name, holder, *token, *until);
+                self.tell_current(name, *token, 0);
             }
             Fact::ReleaseSent { name, token } => {
                 self.release_sent.insert((name.clone(), *token));
@@ -319,6 +321,13 @@ impl Checker {
             format!("token {token} of {name} was told after its end")
         });
         self.tell(name, token, ttl_ms);
+    }
+
+    /// Whoever is told of a renewal, or counts on a lease, was told of its grant, however.
+    fn tell_current(&mut self, name: &str, token: u64, ttl_ms: u64) {
+        if self.current.get(name).is_some_and(|current| current.token == token) {
+            self.tell(name, token, ttl_ms);
+        }
     }
 
     fn tell(&mut self, name: &str, token: u64, ttl_ms: u64) {

@@ -22,7 +22,13 @@ impl Leases {
         self.last_token = self.last_token.max(lease.token);
         let longest = u64::from(limits::LEASE_TTL_MAX_MS);
         let ttl_ms = lease.ttl_ms.min(longest) as u32;
-        let mut restored = Lease {
+        if let Some(slot) = self.table.find(Key { tenant, name: &lease.name }) {
+            if self.table[slot].token > lease.token {
+                return;
+            }
+            self.table.remove(slot);
+        }
+        self.table.insert(Lease {
             tenant,
             name: lease.name.as_str().into(),
             holder: lease.holder.as_str().into(),
@@ -33,20 +39,7 @@ impl Leases {
             timer: Millis(u64::MAX),
             undone: false,
             line: VecDeque::new(),
-        };
-        if let Some(slot) = self.table.find(Key { tenant, name: &lease.name }) {
-            let known = &self.table[slot];
-            if known.token > lease.token {
-                return;
-            }
-            if known.token == lease.token {
-                // It never became shorter, so the holder may count on the longest.
-                let ttl_ms = ttl_ms.max(known.asked_ttl_ms);
-                (restored.told_ttl_ms, restored.asked_ttl_ms) = (ttl_ms, ttl_ms);
-            }
-            self.table.remove(slot);
-        }
-        self.table.insert(restored);
+        });
     }
 
     /// Folds an event in; one that is about no lease changes nothing.

@@ -267,6 +267,8 @@ fn those_in_line_are_served_in_order_and_all_requests_of_a_holder_together() {
         .collect();
     assert_eq!(granted, [(places[0], Ok(2_000)), (places[2], Ok(2_000))]);
     assert!(!desk.leases.cancel(places[0]), "it has its answer");
+    assert_eq!(desk.holder("l"), None, "it is not durable yet");
+    assert!(desk.beat("b", true).is_empty());
     let grant = answers[0].1.clone().expect("a grant");
     assert_eq!(desk.confirm(&grant).map(|told| told.waited_ms), Some(2_000));
     desk.pass(TTL_MS.into());
@@ -415,6 +417,20 @@ fn a_snapshot_that_is_newer_than_the_events_after_its_begin_wins() {
     desk.leases.resume(Millis(desk.now), &mut desk.effects);
     assert_eq!(desk.leases.export().collect::<Vec<_>>(), rows);
     assert_eq!(desk.holder("l"), Some("b"));
+    assert_eq!(desk.check("l", second), Check::Valid { remaining_ms: TTL_MS.into() });
+}
+
+#[test]
+fn facts_of_an_older_grant_change_nothing_of_a_newer_one() {
+    let mut desk = Desk::new();
+    let first = desk.hold("l", "a");
+    desk.release("l", first).expect("not frozen");
+    let older = desk.log();
+    let second = desk.hold("l", "b");
+    let newer = desk.log();
+    desk.restart(6, &[newer.as_slice(), &older[..1]].concat());
+    assert_eq!(desk.holder("l"), Some("b"));
+    desk.restart(7, &[newer, older].concat());
     assert_eq!(desk.check("l", second), Check::Valid { remaining_ms: TTL_MS.into() });
 }
 
