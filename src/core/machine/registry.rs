@@ -54,6 +54,11 @@ impl Registry {
         self.index.find(key.hash, |slot| self.is_named(slot, key)).map(Slot)
     }
 
+    /// Finds without loading the timers: in replay none is armed.
+    pub(super) fn find_record(&self, key: AgentKey<'_>) -> Option<Slot> {
+        self.index.find(key.hash, |slot| self.is_named(slot, key)).map(Slot)
+    }
+
     /// Loads every cache line of a record and the node of its timer.
     fn touch(&self, slot: u32) {
         let record = &self.records[slot as usize];

@@ -59,6 +59,9 @@ impl Machine {
     /// that the event's class is called now. An agent that is not there is made; an event without
     /// an agent, such as `gateway_started`, only moves time.
     ///
+    /// Among a million agents it waits for memory. [`Machine::find_all`] with the keys of the next
+    /// 64 events makes them wait together, and this three times faster.
+    ///
     /// # Errors
     /// [`Refusal::Full`] at 16,777,214 agents; state has not changed.
     pub fn apply(
@@ -74,7 +77,7 @@ impl Machine {
             return Ok(());
         }
         if let Some(Kind::Forgotten(_)) = event.kind {
-            if let Some(slot) = self.agents.find(key) {
+            if let Some(slot) = self.agents.find_record(key) {
                 self.agents.remove(slot);
             }
             return Ok(());
@@ -91,7 +94,7 @@ impl Machine {
 
     /// The agent of a record, made if it is not there.
     fn recorded(&mut self, at: Millis, key: AgentKey<'_>, class: ClassId) -> Result<Slot, Refusal> {
-        if let Some(slot) = self.agents.find(key) {
+        if let Some(slot) = self.agents.find_record(key) {
             return Ok(slot);
         }
         if self.agents.len() >= Index::MAX as usize {
