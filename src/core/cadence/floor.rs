@@ -37,11 +37,17 @@ pub struct FloorReading {
 }
 
 impl Floor {
-    /// The floor as it was, in milliseconds for a class of weight 1, when the gateway before this
-    /// one stopped: its agents obey it still. It may fall at once where they are gone.
+    /// The floor that was recorded last, at a restart: it stays for a dwell, and may fall after the
+    /// turning budget, as if it had just risen. Falling late is safe, and agents that wait for
+    /// their first heartbeat are counted all the while.
     #[must_use]
-    pub fn starting_at(base_ms: u32) -> Self {
-        Self { base_ms, ..Self::default() }
+    pub fn resumed(now: Millis, base_ms: u32, config: &Config) -> Self {
+        Self {
+            base_ms,
+            dwell_until: now.plus(config.dwell_ms.into()),
+            turn_at: now.plus(config.turn_period_ms.into()),
+            rose_last: true,
+        }
     }
 
     /// Takes how many agents of each class (by [`ClassId`](crate::ClassId)) are expected to beat:

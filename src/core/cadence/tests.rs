@@ -290,6 +290,16 @@ mod floor {
     }
 
     #[test]
+    fn a_floor_survives_a_restart_and_falls_no_sooner_than_if_it_had_just_risen() {
+        let mut floor = Floor::resumed(Millis(0), 40_000, &Config::default());
+        assert_eq!(update(&mut floor, 1, [0, 10, 0]).base_ms, 40_000);
+        assert_eq!(update(&mut floor, 1_199, [0, 10, 0]).base_ms, 40_000);
+        assert_eq!(update(&mut floor, 1_200, [0, 10, 0]).base_ms, 0);
+        let mut floor = Floor::resumed(Millis(0), 0, &Config::default());
+        assert!(update(&mut floor, 1, [0, 2_000_000, 0]).base_ms > 0, "it rises at once");
+    }
+
+    #[test]
     fn a_floor_above_a_cap_says_that_promise_and_budget_disagree() {
         let reading = update(&mut Floor::default(), 0, [0, 2_000_000, 0]);
         assert!(reading.promise_conflict);

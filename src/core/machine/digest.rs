@@ -120,3 +120,125 @@ impl Digest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use pulsegate_wire::event::{ActionStarted, GuardMemory, IncidentRecord, Standing};
+    use pulsegate_wire::{Command, Probe};
+
+    use super::*;
+
+    fn full() -> AgentRecord {
+        AgentRecord {
+            tenant: "t".into(),
+            agent_id: "a".into(),
+            class: "normal".into(),
+            standing: Some(Standing {
+                state: State::Failed as i32,
+                incarnation: 7,
+                interval_ms: 30_000,
+                in_force_ms: 45_000,
+                since_ms: 99,
+                heard: true,
+                ..Standing::default()
+            }),
+            guard: Some(GuardMemory { dwell_until_ms: 5, ..GuardMemory::default() }),
+            registration: Some(Registration {
+                class: Some("normal".into()),
+                labels: [("region".into(), "eu".into())].into(),
+                endpoint: Some("e".into()),
+                capabilities: ["c".into()].into(),
+                probe: Some(Probe { kind: 1, port: 80, path: "/".into() }),
+            }),
+            commands: [Command { id: "1".into(), kind: 4, name: "n".into() }].into(),
+            incidents: 2,
+            incident: Some(IncidentRecord { reason: 0, number: 1, opened_ms: 50, rungs: 1 }),
+            action: Some(ActionStarted {
+                action: "00000000000000ff".into(),
+                executor: "restart".into(),
+                incident: 1,
+                wait_ms: 10,
+                rung: 0,
+            }),
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut AgentRecord)) -> u64 {
+        let mut record = full();
+        change(&mut record);
+        agent_digest(&record)
+    }
+
+    fn standing(change: impl FnOnce(&mut Standing)) -> u64 {
+        with(|record| change(record.standing.get_or_insert_default()))
+    }
+
+    fn registration(change: impl FnOnce(&mut Registration)) -> u64 {
+        with(|record| change(record.registration.get_or_insert_default()))
+    }
+
+    /// These numbers stand in journals: they must be the same in every version.
+    #[test]
+    fn a_digest_is_the_same_in_every_version() {
+        assert_eq!(agent_digest(&AgentRecord::default()), 4_343_676_830_154_373_197);
+        assert_eq!(agent_digest(&full()), 5_362_540_505_739_629_216);
+    }
+
+    #[test]
+    fn every_durable_field_counts() {
+        let mut digests: Vec<u64> = [
+            with(|_| {}),
+            with(|record| record.tenant = "u".into()),
+            with(|record| record.agent_id = "b".into()),
+            with(|record| (record.tenant, record.agent_id) = ("ta".into(), "".into())),
+            with(|record| record.class = "critical".into()),
+            standing(|standing| standing.state = State::Stopped as i32),
+            standing(|standing| standing.health = 1),
+            standing(|standing| standing.incarnation = 8),
+            standing(|standing| standing.interval_ms += 1),
+            standing(|standing| standing.in_force_ms += 1),
+            standing(|standing| standing.paused = true),
+            standing(|standing| standing.heard = false),
+            standing(|standing| standing.leaving = true),
+            standing(|standing| standing.since_ms += 1),
+            with(|record| record.guard = None),
+            with(|record| record.guard.get_or_insert_default().relaxed = true),
+            with(|record| record.registration = None),
+            registration(|known| known.class = None),
+            registration(|known| known.class = Some("".into())),
+            registration(|known| known.labels.clear()),
+            registration(|known| known.endpoint = None),
+            registration(|known| known.capabilities.clear()),
+            registration(|known| known.probe = None),
+            registration(|known| known.probe.get_or_insert_default().port = 81),
+            with(|record| record.commands.clear()),
+            with(|record| record.commands[0].name.clear()),
+            with(|record| record.incidents = 3),
+            with(|record| record.incident = None),
+            with(|record| record.incident.get_or_insert_default().rungs = 2),
+            with(|record| record.action = None),
+            with(|record| record.action.get_or_insert_default().rung = 1),
+        ]
+        .into();
+        let count = digests.len();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), count);
+    }
+
+    #[test]
+    fn what_is_not_recorded_does_not_count() {
+        assert_eq!(
+            with(|record| record.guard.get_or_insert_default().dwell_until_ms = 6),
+            with(|_| {})
+        );
+        for state in [State::New, State::Alive, State::Suspect] {
+            let at = |since_ms| {
+                standing(|standing| (standing.state, standing.since_ms) = (state as i32, since_ms))
+            };
+            assert_eq!(at(1), at(2), "{state:?}");
+        }
+    }
+}

@@ -77,11 +77,13 @@ proptest! {
             else {
                 continue;
             };
-            let spread_ms = restart_spread_ms(key(&event.agent_id).hash, event.standing.in_force_ms);
+            let hash = key(&event.agent_id).hash;
+            let spread_ms = restart_spread_ms(hash, event.standing.in_force_ms);
             prop_assert_eq!(last_receipt.0, start + u64::from(spread_ms));
             prop_assert!(event.at >= last_receipt.plus(u64::from(in_force_ms + grace_ms)));
             let class = &world.machine.config.classes[event.class];
-            prop_assert!([class.suspect_grace_ms, class.fail_grace_ms, 120_000].contains(&grace_ms));
+            let graces = [class.suspect_grace_ms, class.fail_grace_ms, 120_000];
+            prop_assert!(graces.contains(&grace_ms));
         }
         for row in before {
             let state = State::from_number(row.standing.expect("every row has one").state);
