@@ -323,3 +323,77 @@ const fn silent(
 ) -> wire::Silent {
     wire::Silent { last_receipt_ms: since.0, in_force_ms, grace_ms, missed, undurable }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: EventKind) -> Event {
+        Event {
+            at: Millis(77),
+            slot: Slot(3),
+            tenant: TenantId(1),
+            agent_id: "a".into(),
+            class: ClassId(1),
+            standing: Standing { in_force_ms: 30_000, heard: true, ..Standing::default() },
+            undurable: false,
+            kind,
+        }
+    }
+
+    #[test]
+    fn the_recorded_form_says_what_happened_when_and_to_whom() {
+        let kind = EventKind::Recovered { from: State::Failed, silent_ms: 9, missed: 2 };
+        let told = event(kind).to_wire("acme", "normal");
+        assert_eq!((told.at_ms, told.tenant.as_str(), told.class.as_str()), (77, "acme", "normal"));
+        assert_eq!((told.epoch, told.seq, told.wall_ms), (0, 0, 0), "for whoever records it");
+        assert_eq!(told.standing.map(|standing| standing.in_force_ms), Some(30_000));
+        let recovered = wire::Recovered { from: State::Failed as i32, silent_ms: 9, missed: 2 };
+        assert_eq!(told.kind, Some(wire::EventKind::Recovered(recovered)));
+
+        let closed = EventKind::IncidentClosed { recovered: true, actions: 2, lasted_ms: 5 };
+        let recorded = wire::IncidentClosed { recovered: true, actions: 2, lasted_ms: 5 };
+        let told = event(closed).to_wire("acme", "normal").kind;
+        assert_eq!(told, Some(wire::EventKind::IncidentClosed(recorded)));
+
+        let id = ActionId(0xff);
+        let outcome = ActionOutcome::TimedOut;
+        let ended = EventKind::ActionEnded { action: id, executor: "x".into(), outcome };
+        let Some(wire::EventKind::ActionEnded(told)) = event(ended).to_wire("t", "c").kind else {
+            panic!("another kind");
+        };
+        assert_eq!((told.executor.as_str(), told.outcome), ("x", outcome as i32));
+        assert_eq!(ActionId::parse(&told.action), Some(id));
+        assert_eq!(ActionId::parse("no digits"), None);
+    }
+
+    #[test]
+    fn who_is_forgotten_stands_nowhere() {
+        let told = event(EventKind::Forgotten { from: State::Stopped }).to_wire("t", "c");
+        assert_eq!(told.standing, None);
+    }
+
+    #[test]
+    fn only_a_longer_interval_in_force_waits() {
+        let in_force = |from_ms| event(EventKind::InForce { from_ms }).must_be_durable();
+        assert!(in_force(29_999) && !in_force(30_001));
+        let moved = |in_force_from_ms| {
+            let (from_ms, to_ms) = (10_000, 20_000);
+            let guard = None;
+            event(EventKind::CadenceMoved {
+                from_ms,
+                to_ms,
+                turned: false,
+                in_force_from_ms,
+                guard,
+            })
+            .must_be_durable()
+        };
+        assert!(moved(20_000), "what may be kept became longer");
+        assert!(!moved(30_000), "a longer one was in force already");
+        let mut heard = event(EventKind::Heard);
+        assert!(heard.must_be_durable());
+        heard.undurable = true;
+        assert!(!heard.must_be_durable(), "it cannot be");
+    }
+}
