@@ -197,19 +197,19 @@ fn a_push_goes_where_the_agent_beat_last() {
         let (_other, second) = connect(&gateway).await;
         let mut elsewhere = Stream::open(&second).await;
         directive(elsewhere.beat(beat("a", 3)).await);
-        gateway.shards().command(TENANT, "a", command("c2"));
+        let _ = gateway.shards().command(TENANT, "a", command("c2"));
         assert_eq!(elsewhere.push().await.commands.len(), 2);
         // The way by which it left.
         first.send_datagram(heartbeat_frame(beat("a", 4)).encode_to_vec().into()).unwrap();
         datagram(&first).await;
-        gateway.shards().command(TENANT, "a", command("c3"));
+        let _ = gateway.shards().command(TENANT, "a", command("c3"));
         let FromServer::Push(push) = datagram(&first).await else { panic!("no push") };
         assert_eq!(push.commands.len(), 3);
         // Nobody is left to be told.
         first.close(0u32.into(), b"");
         second.close(0u32.into(), b"");
         until("both are gone", || counter(&gateway, "pulsegate_connections") == 0).await;
-        gateway.shards().command(TENANT, "a", command("c4"));
+        let _ = gateway.shards().command(TENANT, "a", command("c4"));
         assert_eq!(counter(&gateway, "pulsegate_pushes_total{result=\"sent\"}"), 3);
     });
 }
@@ -353,7 +353,7 @@ fn an_agent_that_moves_is_seen_at_its_new_address_on_the_same_connection() {
         assert_eq!(directive(answer).outcome(), Outcome::Accepted);
         assert_eq!(seen(), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
         // Pushes follow it.
-        gateway.shards().command(TENANT, "a", command("c1"));
+        let _ = gateway.shards().command(TENANT, "a", command("c1"));
         assert_eq!(stream.push().await.commands, [command("c1")]);
     });
 }

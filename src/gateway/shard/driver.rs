@@ -33,7 +33,7 @@ const FLOOR_EVERY: Duration = Duration::from_secs(1);
 pub async fn drive(shards: Arc<Shards>, mut before_tick: impl FnMut()) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut floor = Floor::starting_at(shards.floor_base_ms.load(Relaxed));
+    let mut floor = shards.resumed_floor();
     let mut floor_at = Instant::now();
     loop {
         let now = ticks.tick().await;
@@ -68,6 +68,12 @@ impl Shards {
             });
         }
         more
+    }
+
+    /// The floor of the gateway before this one: its agents obey it still.
+    fn resumed_floor(&self) -> Floor {
+        let guard = self.config.load().core(1).cadence;
+        Floor::resumed(self.clock.now(), self.floor_base_ms.load(Relaxed), &guard)
     }
 
     /// Computes the floor from the census of the whole fleet and tells every machine.
