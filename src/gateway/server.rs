@@ -129,9 +129,7 @@ impl Gateway {
     /// [`Error`]; nothing runs.
     pub fn start(config: Arc<Config>) -> Result<Self, Error> {
         Self::check_listeners(&config)?;
-        if config.journal.data_dir.is_none() && !config.journal.ephemeral {
-            return Err(Error::NoPlace);
-        }
+        check_place(&config)?;
         let engine = Engine::new(config.policy_limits())?;
         let policies = load_policies(&engine, &config)?;
         let count = worker_count(&config);
@@ -414,6 +412,12 @@ impl Tools<'_> {
         witness.connect(fleet);
         (shards, recovery, witness)
     }
+}
+
+/// A journal needs a place, unless nothing is to be remembered.
+fn check_place(config: &Config) -> Result<(), Error> {
+    let has_place = config.journal.data_dir.is_some() || config.journal.ephemeral;
+    if has_place { Ok(()) } else { Err(Error::NoPlace) }
 }
 
 /// Lets time pass, unless a worker is stuck or heartbeats are turned away.

@@ -194,7 +194,10 @@ pub enum EventKind {
 }
 
 macro_rules! bodies {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$field_attribute:meta])* $field:ident: $type:ty,)* })+) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$field_attribute:meta])* $field:ident: $type:ty,)* }
+    )+) => {
         $(
             $(#[$doc])*
             #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]

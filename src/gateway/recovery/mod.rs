@@ -10,8 +10,8 @@
 //! - `exec` runs a configured program: see [`exec`]. At most `recovery.concurrency` run at once
 //!   and `recovery.queue` wait for their turn; one beyond fails at once.
 //!
-//! Nothing is started before its intent is durable: a gateway that is killed in between finds out of
-//! it when it comes back.
+//! Nothing is started before its intent is durable: a gateway that is killed in between finds out
+//! about it when it comes back.
 //!
 //! This room may touch `core`, `config`, `durable` and `telemetry`. It does not know the shards.
 

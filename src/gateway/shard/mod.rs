@@ -3,8 +3,8 @@
 //!
 //! A shard is a group of partitions behind one mutex: lock, handle, unlock; a policy on the
 //! thread's own store; lock, decide. **No lock is held across Wasm or I/O**, and no two shards
-//! are ever locked at once. Events are recorded under the lock, in the order of the machine; all other
-//! effects are delivered after unlocking.
+//! are ever locked at once. Events are recorded under the lock, in the order of the machine; all
+//! other effects are delivered after unlocking.
 //!
 //! This room may touch `policy`, `core`, `wire`, `clock`, `config`, `durable` and `telemetry`.
 
