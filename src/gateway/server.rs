@@ -135,8 +135,7 @@ impl Gateway {
         let count = worker_count(&config);
         let doors = open(&config, count)?;
         let (addresses, certificates) = (doors.addresses, doors.certificates.clone());
-        let clock = Arc::new(Clock::default());
-        let hub = Arc::new(Hub::default());
+        let (clock, hub) = (Arc::new(Clock::default()), Arc::new(Hub::default()));
         let (durable, past) = Durable::open(&config, clock.clone(), &hub)?;
         let control = control_threads().map_err(Error::Threads)?;
         let telemetry = Telemetry::new(&config);

@@ -296,8 +296,8 @@ catalogue! {
     JournalQueue = "pulsegate_journal_queued_events", Kind::Gauge, [],
         "Events that wait to be made durable.";
     JournalCommit = "pulsegate_journal_commit_seconds", Kind::Gauge,
-        [Label::Words("quantile", &["0.5", "0.99"])],
-        "Time that the last 1,024 commits took.";
+        [Label::Words("rank", &["median", "p99"])],
+        "Time that half of the last 1,024 commits, and 99 of 100, did not exceed.";
     JournalBytes = "pulsegate_journal_bytes", Kind::Gauge,
         [Label::Words("part", &["events", "heartbeats", "dead_letters", "file"])],
         "Size of the journal by what lies in it, and of its file.";
@@ -309,7 +309,7 @@ catalogue! {
         "Heartbeats that were to be recorded and did not fit.";
     DeadLetters = "pulsegate_dead_letters", Kind::Gauge, [],
         "Dead letters kept.";
-    StartsLately = "pulsegate_starts_in_ten_minutes", Kind::Gauge, [],
+    StartsLately = "pulsegate_starts_lately", Kind::Gauge, [],
         "Starts in the ten minutes before the last start, which counts: three are a restart loop.";
     Watchers = "pulsegate_watchers", Kind::Gauge, [],
         "Clients that watch.";

@@ -1,5 +1,7 @@
 //! Where log lines go, and in which form.
 
+use std::io::IsTerminal as _;
+
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -42,8 +44,10 @@ impl std::fmt::Debug for Logs {
 pub fn init_logs(log: &Log) -> Result<Logs, LogError> {
     let (filter, level) = reload::Layer::new(targets(log.level));
     let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people; a file or a collector would keep their escapes.
+    let is_terminal = std::io::stderr().is_terminal();
     let lines = match log.format {
-        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Text => lines.with_target(false).with_ansi(is_terminal).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
     };
     let registry = tracing_subscriber::registry().with(lines.with_filter(filter));
