@@ -219,6 +219,7 @@ pub(crate) fn run(
         while let Some(ended) = connections.join_next().await {
             count.add(ended??);
         }
+        endpoints.told().await;
         count.took = took;
         Ok(count)
     })

@@ -46,7 +46,7 @@ impl Plan {
 }
 
 /// Connections at a time, of those that come one after another.
-const AT_A_TIME: usize = 50;
+const AT_A_TIME: usize = 200;
 /// Looks at the memory while they come.
 const LOOKS: usize = 10;
 /// First sequence of all; every run begins a new range.
@@ -228,7 +228,10 @@ impl Bench {
     /// Memory while connections come and go.
     fn one_by_one(&mut self) -> io::Result<()> {
         let total = self.plan.one_by_one;
-        println!("{total} connections, {AT_A_TIME} at a time: resident MiB after each tenth");
+        println!(
+            "{total} connections, {AT_A_TIME} at a time: resident MiB after each tenth, and what \
+             one of the second half left behind"
+        );
         for wire in [Wire::Stream, Wire::Http3] {
             for place in 0..self.servers(wire).len() {
                 let child = self.fresh(wire, place)?;
@@ -242,15 +245,20 @@ impl Bench {
     fn one_after_another(&mut self, wire: Wire, child: &Child) -> io::Result<String> {
         let total = self.plan.one_by_one;
         let shape = Shape { connections: AT_A_TIME.min(total), lanes: 1 };
-        let mut line = Vec::new();
+        let mut held = Vec::new();
         for _ in 0..LOOKS {
             for _ in 0..(total / LOOKS).div_ceil(shape.connections) {
                 self.sequence += 64;
                 fleet::run(wire, child.address, shape, Until::Each(1), self.sequence, || ())?;
             }
-            line.push(format!("{:.1}", child.resident_kib()? / 1_024.0));
+            held.push(child.resident_kib()?);
         }
-        Ok(line.join(" "))
+        let line: Vec<_> = held.iter().map(|kib| format!("{:.1}", kib / 1_024.0)).collect();
+        // What is kept at all is kept by then: sessions to come back to, buffers of the allocator.
+        let (first, second) = held.split_at(LOOKS / 2);
+        let middle = |half: &[f64]| half.iter().sum::<f64>() / half.len() as f64;
+        let each = (middle(second) - middle(first)) * 1_024.0 / (total / 2) as f64;
+        Ok(format!("{}   {each:+.0} bytes", line.join(" ")))
     }
 }
 

@@ -35,4 +35,12 @@ impl Endpoints {
     pub(super) fn of(&self, connection: usize) -> Option<quinn::Endpoint> {
         self.0.get(connection / CONNECTIONS).cloned()
     }
+
+    /// Waits until the servers were told of the end of each connection: one that is dropped
+    /// before is kept open there, until its idle time is over or for ever.
+    pub(super) async fn told(&self) {
+        for endpoint in &self.0 {
+            endpoint.wait_idle().await;
+        }
+    }
 }
