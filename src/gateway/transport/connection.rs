@@ -1,25 +1,25 @@
 //! One connection from its handshake to its end.
 
+use std::future::Future;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::{Request, Version};
-use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::pace::{Pace, Paced};
 use super::peer::Peer;
+use super::preface::is_http2;
 use super::service::Session;
-use super::worker::Phase;
+use super::worker::{Phase, draining};
 use super::{Shared, respond};
 use crate::admission::Authenticated;
 use crate::api::ListenerKind;
@@ -42,20 +42,27 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// How connections are served; made once a worker.
-pub(super) fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    // The time of a head is kept by `pace`.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
-    builder.http1().max_buf_size(HEAD_BYTES).max_headers(HEADERS);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEAD_BYTES as u32)
-        .max_send_buf_size(SEND_BUFFER);
-    builder
+pub(super) struct Builders {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Builders {
+    pub(super) fn new() -> Self {
+        let mut http1 = http1::Builder::new();
+        // The time of a head is kept by `pace`.
+        http1.timer(TokioTimer::new()).header_read_timeout(None);
+        http1.max_buf_size(HEAD_BYTES).max_headers(HEADERS);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_BYTES as u32)
+            .max_send_buf_size(SEND_BUFFER);
+        Self { http1, http2 }
+    }
 }
 
 /// A place among the connections that may be open.
@@ -81,67 +88,93 @@ impl Drop for Place {
 /// What a connection comes with.
 pub(super) struct Accepted {
     pub(super) shared: Arc<Shared>,
-    pub(super) builder: Arc<Builder<TokioExecutor>>,
+    pub(super) builders: Arc<Builders>,
     pub(super) kind: ListenerKind,
     pub(super) peer: SocketAddr,
     pub(super) place: Place,
     pub(super) phase: watch::Receiver<Phase>,
+    /// Whoever waits for the end of all connections notices that it is dropped.
+    pub(super) alive: mpsc::Sender<()>,
 }
 
 impl Accepted {
-    /// Serves the connection to its end.
-    pub(super) async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    /// Starts to serve the connection, in a task of its own.
+    pub(super) fn start(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         // Answers are written at once and as a whole: waiting for more gains nothing.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else {
-            return self.requests(stream, false).await;
+        match tls {
+            None => tokio::spawn(self.serve(stream, false)),
+            Some(tls) => tokio::spawn(self.shake_hands(stream, tls)),
         };
+    }
+
+    /// Encrypts the connection. What only the handshake takes is given back with its task.
+    async fn shake_hands(self, stream: TcpStream, tls: TlsAcceptor) {
         let handshake = tokio::time::timeout(self.shared.limits.header, tls.accept(stream));
         match handshake.await {
-            Ok(Ok(stream)) => self.requests(stream, true).await,
+            Ok(Ok(stream)) => {
+                tokio::spawn(self.serve(Box::new(stream), true));
+            }
             Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS handshake"),
             Err(_) => tracing::debug!(peer = %self.peer, "the TLS handshake took too long"),
         }
     }
 
-    async fn requests<IO>(self, io: IO, is_tls: bool)
+    /// Serves requests to the end of the connection.
+    async fn serve<IO>(self, io: IO, is_tls: bool)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { shared, builder, kind, peer, place, mut phase } = self;
+        let Self { shared, builders, kind, peer, place: _place, mut phase, alive: _alive } = self;
+        let mut draining = pin!(draining(&mut phase));
         let pace = Arc::new(Pace::default());
         let io = Paced::new(io, pace.clone(), shared.limits.header, shared.limits.idle);
+        let begun = tokio::select! {
+            biased;
+            begun = is_http2(io) => begun,
+            () = &mut draining => return,
+        };
+        let (is_http2, io) = match begun {
+            Ok((is_http2, io)) => (is_http2, TokioIo::new(io)),
+            Err(error) => return tracing::debug!(%peer, %error, "connection ended"),
+        };
         let authenticated = Authenticated::default();
         let alt_svc = if is_tls { shared.alt_svc.clone() } else { None };
         let peer_of = Peer::Tcp(peer);
         let session = Arc::new(Session { shared, peer: peer_of, kind, authenticated, alt_svc });
-        let service = service_fn(move |request: Request<Incoming>| {
-            let session = session.clone();
-            let answering = pace.request(request.version() == Version::HTTP_2);
-            async move {
-                let answer = session.serve(request).await;
-                drop(answering);
-                answer
-            }
-        });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-        let mut draining = pin!(phase.wait_for(|phase| *phase != Phase::Serving));
-        let mut is_draining = false;
-        let result = loop {
-            tokio::select! {
-                biased;
-                result = connection.as_mut() => break result,
-                _ = &mut draining, if !is_draining => {
-                    is_draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
+        let service =
+            service_fn(move |request| session.clone().serve(request, pace.request(is_http2)));
+        let result = if is_http2 {
+            // Its state is twice as large as that of HTTP/1.1, which most connections speak.
+            let mut connection = Box::pin(builders.http2.serve_connection(io, service));
+            let shutdown = http2::Connection::graceful_shutdown;
+            to_the_end(connection.as_mut(), draining, shutdown).await
+        } else {
+            let connection = pin!(builders.http1.serve_connection(io, service));
+            to_the_end(connection, draining, http1::Connection::graceful_shutdown).await
         };
         if let Err(error) = result {
             tracing::debug!(%peer, %error, "connection ended");
         }
-        drop(place);
     }
+}
+
+/// Serves a connection until it has ended. When the gateway drains, it is shut down, which ends
+/// it after what is in flight.
+async fn to_the_end<C>(
+    mut connection: Pin<&mut C>,
+    draining: Pin<&mut impl Future<Output = ()>>,
+    shutdown: impl FnOnce(Pin<&mut C>),
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    tokio::select! {
+        biased;
+        result = connection.as_mut() => return result,
+        () = draining => shutdown(connection.as_mut()),
+    }
+    connection.await
 }
 
 /// Tells a peer for whom there is no place why it is turned away, as far as it listens.

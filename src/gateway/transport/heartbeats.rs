@@ -39,12 +39,15 @@ pub(super) struct Handled {
     pub(super) held: Vec<Held>,
 }
 
-/// What is known of a request before its body.
-#[derive(Clone, Copy)]
-struct Head {
+/// What is kept of the head of a request.
+pub(super) struct Head {
     tenant: TenantId,
     format: Format,
     transport: Transport,
+    /// Length of the body, where it was announced.
+    length: Option<u64>,
+    /// What is logged meanwhile tells the trace that it belongs to.
+    span: Span,
 }
 
 thread_local! {
@@ -53,28 +56,36 @@ thread_local! {
 }
 
 impl Session {
+    /// Reads the head of a request with heartbeats.
+    pub(super) fn head<B>(&self, request: &Request<B>) -> Result<Head, Rejection> {
+        let headers = request.headers();
+        let config = self.shared.shards.config_guard();
+        let tenant = authenticate(&config, headers.get(AUTHORIZATION), &self.authenticated)?;
+        let format = Format::of(headers.get(CONTENT_TYPE)).map_err(Rejection::of)?;
+        let transport = transport(request.version());
+        let span = trace(headers)
+            .map_or_else(Span::none, |traceparent| info_span!("request", traceparent));
+        Ok(Head { tenant, format, transport, length: body::announced(headers), span })
+    }
+
     /// Serves one request with heartbeats.
     pub(super) async fn heartbeats<B: Body<Data = Bytes> + Unpin>(
         &self,
         route: Route,
-        request: Request<B>,
+        head: Head,
+        body: B,
     ) -> Result<Answer, Rejection> {
-        let head = self.head(&request)?;
-        let (parts, body) = request.into_parts();
         let limit = match route {
             Route::Single => limits::HEARTBEAT_BYTES,
             Route::Batch => limits::BATCH_BYTES,
         };
-        let bytes = body::read(&self.shared, &parts.headers, body, limit).await?;
+        let bytes = body::read(&self.shared, head.length, body, limit).await?;
         let began = Instant::now();
-        // What is logged meanwhile tells the trace that it belongs to.
-        let span = trace(&parts.headers)
-            .map_or_else(Span::none, |traceparent| info_span!("request", traceparent));
         let handle = || {
-            let _within = span.enter();
+            let _within = head.span.enter();
             match route {
-                Route::Single => self.single(head, &bytes),
-                Route::Batch => self.batch(head, &bytes),
+                Route::Single => self.single(&head, &bytes),
+                Route::Batch => self.batch(&head, &bytes),
             }
         };
         // A bug in one heartbeat must not cost the other requests of this connection.
@@ -83,15 +94,16 @@ impl Session {
             Err(internal())
         });
         self.shared.telemetry.handled(began.elapsed());
-        self.durable(head, answer?).await
+        self.durable(&head, answer?).await
     }
 
     /// Lets an answer go once what has to be durable of it is. Where it is not in time, its
     /// heartbeats shall come again; of a batch, those alone.
-    async fn durable(&self, head: Head, handled: Handled) -> Result<Answer, Rejection> {
+    async fn durable(&self, head: &Head, handled: Handled) -> Result<Answer, Rejection> {
         let Handled { bytes, until, held } = handled;
         let Some(until) = until else { return Ok(respond::ok(head.format, bytes)) };
-        if self.shared.durable.wait(until).await.is_ok() {
+        // Apart from the request, whose future is kept small: most heartbeats wait for nothing.
+        if Box::pin(self.shared.durable.wait(until)).await.is_ok() {
             return Ok(respond::ok(head.format, bytes));
         }
         let rejection = Rejection::unavailable();
@@ -103,16 +115,7 @@ impl Session {
         Ok(respond::ok(head.format, bytes))
     }
 
-    fn head<B>(&self, request: &Request<B>) -> Result<Head, Rejection> {
-        let headers = request.headers();
-        let config = self.shared.shards.config_guard();
-        let tenant = authenticate(&config, headers.get(AUTHORIZATION), &self.authenticated)?;
-        let format = Format::of(headers.get(CONTENT_TYPE)).map_err(Rejection::of)?;
-        let transport = transport(request.version());
-        Ok(Head { tenant, format, transport })
-    }
-
-    fn single(&self, head: Head, body: &[u8]) -> Result<Handled, Rejection> {
+    fn single(&self, head: &Head, body: &[u8]) -> Result<Handled, Rejection> {
         let heartbeat = admission::heartbeat(head.format, body).map_err(Rejection::of)?;
         let telemetry = &self.shared.telemetry;
         let peer = self.peer.address().ip();
@@ -133,7 +136,7 @@ impl Session {
         })
     }
 
-    fn batch(&self, head: Head, body: &[u8]) -> Result<Handled, Rejection> {
+    fn batch(&self, head: &Head, body: &[u8]) -> Result<Handled, Rejection> {
         let checked = admission::batch(head.format, body).map_err(Rejection::of)?;
         let mut answer = BatchAnswer::new(head.format, checked.len());
         let mut items = Vec::with_capacity(checked.len());

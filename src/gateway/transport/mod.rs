@@ -17,6 +17,7 @@ mod heartbeats;
 mod listen;
 mod pace;
 mod peer;
+mod preface;
 mod quic;
 mod respond;
 mod service;

@@ -12,7 +12,7 @@
 //! While a request is being answered, only its body is timed, elsewhere. In HTTP/2 bytes do not
 //! always belong to a request: only the first head is timed, and idleness.
 
-use std::future::Future as _;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +25,18 @@ use tokio::time::{Instant, Sleep};
 
 /// Quiet stretches of a quarter of the idle time that end a connection.
 const QUARTERS: u32 = 4;
+
+/// Awaits what nearly always is ready at once. A timer is set only where it is not; `None` when it
+/// then takes longer than `limit`.
+pub(super) async fn within<F: Future>(
+    limit: Duration,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
+    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => Box::pin(tokio::time::timeout(limit, future)).await.ok(),
+    }
+}
 
 /// What the two ends of a connection (its socket and its requests) know of each other.
 #[derive(Debug, Default)]

@@ -1,20 +1,22 @@
 //! Requests of one connection: heartbeats here, everything else to the router.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
 use http::header::ALT_SVC;
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use http_body_util::Either;
 use pulsegate_wire::{Code, Problem};
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 use super::Shared;
-use super::heartbeats::Route;
+use super::heartbeats::{Head, Route};
 use super::peer::Peer;
 use super::respond::{self, Answer, internal};
 use crate::admission::{Authenticated, Rejection};
@@ -36,50 +38,98 @@ pub(super) struct Session {
     pub(super) alt_svc: Option<HeaderValue>,
 }
 
+/// A request on the control runtime.
+type Routed = JoinHandle<Result<Response<axum::body::Body>, Infallible>>;
+
+/// What a request has come to once its head was read.
+enum Begun<B> {
+    /// Heartbeats follow in its body, or it was refused for its head.
+    Heartbeats(Route, Result<Head, Rejection>, B),
+    /// The operator's routes have it.
+    Elsewhere(Routed),
+    Refused(Rejection),
+}
+
 impl Session {
-    /// Serves one request; whatever goes wrong, there is an answer.
-    pub(super) async fn serve<B>(&self, request: Request<B>) -> Result<Answer, Infallible>
+    /// Serves one request; whatever goes wrong, there is an answer. `held` is dropped with the end
+    /// of the request.
+    ///
+    /// The head is looked at here, and not in the future, which would otherwise keep room for
+    /// all of it: on every connection of HTTP/1.1, and with every request of the others.
+    pub(super) fn serve<B, H>(
+        self: Arc<Self>,
+        request: Request<B>,
+        held: H,
+    ) -> impl Future<Output = Result<Answer, Infallible>> + Send + use<B, H>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
+        H: Send,
     {
         let version = request.version();
+        let trace = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| trace(request.headers()).map(str::to_owned))
+            .flatten();
+        let begun = self.begin(request);
+        async move {
+            let result = match begun {
+                Begun::Heartbeats(route, head, body) => {
+                    let result = match head {
+                        Ok(head) => self.heartbeats(route, head, body).await,
+                        Err(rejection) => Err(rejection),
+                    };
+                    result.inspect_err(|rejection| self.count(rejection, route, version))
+                }
+                Begun::Elsewhere(serving) => routed(serving).await,
+                Begun::Refused(rejection) => Err(rejection),
+            };
+            let answer = result
+                .unwrap_or_else(|rejection| self.refuse(&rejection, version, trace.as_deref()));
+            drop(held);
+            Ok(self.advertise(answer))
+        }
+    }
+
+    fn begin<B>(&self, request: Request<B>) -> Begun<B>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let route = match request.uri().path() {
             "/v1/heartbeats" => Some(Route::Single),
             "/v1/heartbeats/batch" => Some(Route::Batch),
             _ => None,
         };
-        let route = route.filter(|_| self.kind != ListenerKind::Admin);
-        let trace = tracing::enabled!(tracing::Level::DEBUG)
-            .then(|| trace(request.headers()).map(str::to_owned))
-            .flatten();
-        let result = match route {
+        match route.filter(|_| self.kind != ListenerKind::Admin) {
             Some(route) if request.method() == Method::POST => {
-                let result = self.heartbeats(route, request).await;
-                if let Err(rejection) = &result {
-                    self.count(rejection, route, version);
-                }
-                result
+                let head = self.head(&request);
+                Begun::Heartbeats(route, head, request.into_body())
             }
             Some(_) => {
-                Err(Rejection::of(Problem::new(Code::MethodNotAllowed, "heartbeats are posted")))
+                let problem = Problem::new(Code::MethodNotAllowed, "heartbeats are posted");
+                Begun::Refused(Rejection::of(problem))
             }
-            None => self.route(request).await,
-        };
-        let mut answer = result.unwrap_or_else(|rejection| {
-            let code = rejection.code();
-            self.shared.telemetry.rejected(code);
-            tracing::debug!(
-                peer = %self.peer.address(), code = code.as_str(), traceparent = trace.as_deref(),
-                field = rejection.problem.field.as_deref(), detail = rejection.problem.detail,
-                "refused",
-            );
-            respond::problem(&rejection, version)
-        });
+            None if self.peer.is_early() => Begun::Refused(Rejection::too_early()),
+            None => Begun::Elsewhere(self.route(request)),
+        }
+    }
+
+    fn refuse(&self, rejection: &Rejection, version: Version, trace: Option<&str>) -> Answer {
+        let code = rejection.code();
+        self.shared.telemetry.rejected(code);
+        tracing::debug!(
+            peer = %self.peer.address(), code = code.as_str(), traceparent = trace,
+            field = rejection.problem.field.as_deref(), detail = rejection.problem.detail,
+            "refused",
+        );
+        respond::problem(rejection, version)
+    }
+
+    fn advertise(&self, mut answer: Answer) -> Answer {
         if let Some(alt_svc) = &self.alt_svc {
             answer.headers_mut().insert(ALT_SVC, alt_svc.clone());
         }
-        Ok(answer)
+        answer
     }
 
     /// A request that carried no heartbeat which could be told apart is one that was rejected.
@@ -102,27 +152,28 @@ impl Session {
 
     /// The operator's routes, on the control runtime: they may take long, and a panic there
     /// ends with the request.
-    async fn route<B>(&self, mut request: Request<B>) -> Result<Answer, Rejection>
+    fn route<B>(&self, mut request: Request<B>) -> Routed
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if self.peer.is_early() {
-            return Err(Rejection::too_early());
-        }
         request.extensions_mut().insert(self.kind);
         let router = self.shared.router.clone();
-        let serving = self.shared.control.spawn(router.oneshot(request.map(axum::body::Body::new)));
-        match tokio::time::timeout(OPERATOR_TIME, serving).await {
-            Ok(Ok(Ok(response))) => Ok(response.map(Either::Right)),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a request could not be handled: a bug");
-                Err(internal())
-            }
-            Err(_) => {
-                Err(Rejection::of(Problem::new(Code::RequestTimeout, "the request took too long"))
-                    .closing())
-            }
+        self.shared.control.spawn(router.oneshot(request.map(axum::body::Body::new)))
+    }
+}
+
+/// Waits for the answer of one of the operator's routes.
+async fn routed(serving: Routed) -> Result<Answer, Rejection> {
+    match tokio::time::timeout(OPERATOR_TIME, serving).await {
+        Ok(Ok(Ok(response))) => Ok(response.map(Either::Right)),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a request could not be handled: a bug");
+            Err(internal())
+        }
+        Err(_) => {
+            Err(Rejection::of(Problem::new(Code::RequestTimeout, "the request took too long"))
+                .closing())
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
-use super::connection::{Accepted, Place, builder, turn_away};
+use super::connection::{Accepted, Builders, Place, turn_away};
 use crate::api::ListenerKind;
 use crate::clock::{Clock, STALL_MS};
 
@@ -33,6 +33,12 @@ pub enum Phase {
     Draining,
     /// Whatever is left ends now.
     Ended,
+}
+
+/// Waits until no more is to be taken in.
+pub(super) async fn draining(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the gateway is gone, which is an end as well.
+    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
 }
 
 /// One listener of a worker.
@@ -121,7 +127,7 @@ async fn run(lanes: Vec<Lane>, shared: Arc<Shared>, mut phase: watch::Receiver<P
         .map(|lane| tokio::spawn(accept(lane, shared.clone(), own.subscribe(), alive.clone())))
         .collect();
     drop(alive);
-    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+    draining(&mut phase).await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
     own.send_replace(Phase::Draining);
     tokio::select! {
@@ -141,7 +147,7 @@ async fn accept(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),
     };
-    let builder = Arc::new(builder());
+    let builders = Arc::new(Builders::new());
     let mut pause = ACCEPT_PAUSE[0];
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -160,13 +166,10 @@ async fn accept(
             turn_away(&shared, stream, tls.is_some());
             continue;
         };
-        let (shared, builder, phase) = (shared.clone(), builder.clone(), phase.clone());
-        let accepted = Accepted { shared, builder, kind, peer, place, phase };
-        let (tls, alive) = (tls.clone(), alive.clone());
-        tokio::spawn(async move {
-            accepted.serve(stream, tls).await;
-            drop(alive);
-        });
+        let (shared, builders, phase) = (shared.clone(), builders.clone(), phase.clone());
+        let alive = alive.clone();
+        let accepted = Accepted { shared, builders, kind, peer, place, phase, alive };
+        accepted.start(stream, tls.clone());
     }
 }
 

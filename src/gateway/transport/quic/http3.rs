@@ -1,17 +1,18 @@
 //! HTTP/3: the requests of one connection, served by the service of all transports.
 
+use std::cell::RefCell;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, Bytes};
 use h3::error::{Code, ConnectionError, StreamError};
 use h3::server::{RequestResolver, RequestStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tokio::sync::{Notify, watch};
@@ -22,10 +23,11 @@ use super::{draining, windows};
 use crate::admission::Authenticated;
 use crate::api::ListenerKind;
 use crate::transport::connection::HEAD_BYTES;
+use crate::transport::pace::within;
 use crate::transport::peer::Peer;
 use crate::transport::respond::Answer;
 use crate::transport::service::Session;
-use crate::transport::{Phase, Shared};
+use crate::transport::{ConnectionLimits, Phase, Shared};
 
 /// Looks at whether a connection is idle, in one idle time. Source: chosen, as over TCP.
 const LOOKS: u32 = 4;
@@ -55,8 +57,13 @@ pub(super) async fn serve(
     let requests = Arc::new(Requests::default());
     let mut looks = tokio::time::interval(idle / LOOKS);
     let mut quiet = 0;
+    let mut draining = pin!(draining(&mut phase));
     let result = loop {
         tokio::select! {
+            biased;
+            () = &mut draining => {
+                break Box::pin(finish(&mut h3, &requests, &connection)).await;
+            }
             accepted = h3.accept() => match accepted {
                 Ok(Some(resolver)) => {
                     active.store(true, Relaxed);
@@ -72,9 +79,6 @@ pub(super) async fn serve(
                 if quiet > LOOKS {
                     break Ok(());
                 }
-            }
-            () = draining(&mut phase) => {
-                break Box::pin(finish(&mut h3, &requests, &connection)).await;
             }
         }
     };
@@ -157,20 +161,31 @@ async fn request(
     resolver: RequestResolver<Guarded, Bytes>,
     _under_way: UnderWay,
 ) {
-    let limits = session.shared.limits;
-    let resolved = tokio::time::timeout(limits.header, resolver.resolve_request()).await;
-    let (request, stream) = match resolved {
-        Ok(Ok(resolved)) => resolved,
-        Ok(Err(error)) => return tracing::debug!(%error, "no request"),
-        Err(_) => return tracing::debug!("the head of a request took too long"),
-    };
-    let (mut sending, receiving) = stream.split();
-    let request = request.map(|()| Incoming(receiving));
-    let Ok(answer) = session.serve(request).await;
-    if let Err(error) = respond(&mut sending, answer, limits.body).await {
+    let ConnectionLimits { header, body, .. } = session.shared.limits;
+    // Large for a moment.
+    let head = Box::pin(head(header, resolver)).await;
+    let Some((request, mut sending)) = head else { return };
+    let Ok(answer) = session.serve(request, ()).await;
+    if let Err(error) = respond(&mut sending, answer, body).await {
         tracing::debug!(?error, "an answer was not taken");
         sending.stop_stream(Code::H3_REQUEST_CANCELLED);
     }
+}
+
+/// The head of a request; `None` where none comes.
+async fn head(
+    limit: Duration,
+    resolver: RequestResolver<Guarded, Bytes>,
+) -> Option<(Request<Incoming>, Sending)> {
+    match within(limit, pin!(resolver.resolve_request())).await {
+        Some(Ok((request, stream))) => {
+            let (sending, receiving) = stream.split();
+            return Some((request.map(|()| Incoming(receiving)), sending));
+        }
+        Some(Err(error)) => tracing::debug!(%error, "no request"),
+        None => tracing::debug!("the head of a request took too long"),
+    }
+    None
 }
 
 /// Why an answer did not come to its end.
@@ -186,12 +201,11 @@ enum Untaken {
 }
 
 /// Waits until the peer has taken a piece of an answer, but not for longer than `limit`.
-async fn taken(
-    limit: Duration,
-    sending: impl Future<Output = Result<(), StreamError>>,
-) -> Result<(), Untaken> {
-    let sent = tokio::time::timeout(limit, sending).await.map_err(|_| Untaken::Slow)?;
-    sent.map_err(Untaken::Stream)
+async fn taken<F>(limit: Duration, sending: Pin<&mut F>) -> Result<(), Untaken>
+where
+    F: Future<Output = Result<(), StreamError>>,
+{
+    within(limit, sending).await.ok_or(Untaken::Slow)?.map_err(Untaken::Stream)
 }
 
 type Sending = RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
@@ -207,18 +221,36 @@ async fn respond(sending: &mut Sending, answer: Answer, limit: Duration) -> Resu
     {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    if !parts.headers.contains_key(DATE)
-        && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
-    {
-        parts.headers.insert(DATE, date);
+    if !parts.headers.contains_key(DATE) {
+        parts.headers.insert(DATE, date());
     }
-    taken(limit, sending.send_response(Response::from_parts(parts, ()))).await?;
+    taken(limit, pin!(sending.send_response(Response::from_parts(parts, ())))).await?;
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(|_| Untaken::CutOff)?.into_data() {
-            taken(limit, sending.send_data(data)).await?;
+            taken(limit, pin!(sending.send_data(data))).await?;
         }
     }
-    taken(limit, sending.finish()).await
+    taken(limit, pin!(sending.finish())).await
+}
+
+thread_local! {
+    /// The second that was written last, and how.
+    static WRITTEN: RefCell<(u64, HeaderValue)> =
+        const { RefCell::new((0, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))) };
+}
+
+/// The time of day as headers tell it: written once a second.
+fn date() -> HeaderValue {
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    WRITTEN.with_borrow_mut(|(written, date)| {
+        if *written != second
+            && let Ok(new) = HeaderValue::from_str(&httpdate::fmt_http_date(now))
+        {
+            (*written, *date) = (second, new);
+        }
+        date.clone()
+    })
 }
 
 /// The body of a request.

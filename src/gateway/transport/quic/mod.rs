@@ -24,9 +24,8 @@ pub(super) use handshake::Handshake;
 
 use pulsegate_wire::Code;
 use quinn::VarInt;
-use tokio::sync::watch;
 
-use crate::transport::Phase;
+use super::worker::draining;
 
 /// A connection or stream that ends without anything being wrong.
 const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -34,10 +33,4 @@ const NO_ERROR: VarInt = VarInt::from_u32(0);
 /// The application error code of QUIC for a code of ours.
 fn close_code(code: Code) -> VarInt {
     VarInt::from_u32(code.quic())
-}
-
-/// Waits until no more is to be taken in.
-async fn draining(phase: &mut watch::Receiver<Phase>) {
-    // An error means that the gateway is gone, which is an end as well.
-    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
 }
