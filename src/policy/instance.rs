@@ -1,6 +1,7 @@
 //! One warm instance of a policy: its store, its functions and the meter of the running call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use wasmtime::component::{ComponentExportIndex, Instance as WasmInstance, InstancePre, TypedFunc};
 use wasmtime::{ResourceLimiter, Store, StoreLimits, Trap, UpdateDeadline};
@@ -21,6 +22,8 @@ pub(crate) struct Guest {
     meter: Meter,
     /// Ticks that the running call has left.
     ticks: u32,
+    /// Whether a call runs, as the clock sees it.
+    runs: Arc<AtomicBool>,
 }
 
 /// Remembers that a guest wanted more than it may have: the error that stops it does not tell.
@@ -119,6 +122,7 @@ impl Prepared {
             lines: 0,
             meter: Meter { limits: limits.store_limits(), exceeded: false },
             ticks: 0,
+            runs: self.engine.calls.add(),
         };
         let mut store = Store::new(&self.engine.wasm, guest);
         store.limiter(|guest| &mut guest.meter as &mut dyn ResourceLimiter);
@@ -131,6 +135,7 @@ impl Prepared {
             lookup(&mut store, &instance, &self.exports.configure, "manifest.configure")?;
         let (accepted,) = configure.call(&mut store, (settings,)).map_err(failed)?;
         accepted.map_err(|text| StartError::Settings(crate::log::clean_line(&text)))?;
+        store.data().runs.store(false, Relaxed);
         Instance::resolve(store, instance, &self.exports, limits.call_ticks())
     }
 }
@@ -169,7 +174,9 @@ impl Instance {
             lookup(&mut self.store, &self.instance, &exports.describe, "manifest.describe")?;
         arm(&mut self.store, START_TICKS);
         let failed = |error: wasmtime::Error| StartError::Start(why(&error));
-        describe.call(&mut self.store, ()).map(|(answer,)| answer).map_err(failed)
+        let outcome = describe.call(&mut self.store, ());
+        self.store.data().runs.store(false, Relaxed);
+        outcome.map(|(answer,)| answer).map_err(failed)
     }
 
     pub(crate) fn judge(&mut self, seen: Observation) -> Result<Judgement, Fault> {
@@ -209,6 +216,7 @@ impl Instance {
 
     fn end<Answer>(&self, outcome: wasmtime::Result<(Answer,)>) -> Result<Answer, Fault> {
         let guest = self.store.data();
+        guest.runs.store(false, Relaxed);
         if guest.lines > LINES_PER_CALL {
             guest.engine.log.count_dropped(u64::from(guest.lines - LINES_PER_CALL));
         }
@@ -227,6 +235,7 @@ fn arm(store: &mut Store<Guest>, ticks: u32) {
     let guest = store.data_mut();
     guest.ticks = ticks;
     guest.lines = 0;
+    guest.runs.store(true, Relaxed);
     store.set_epoch_deadline(1);
 }
 

@@ -20,7 +20,8 @@ pub(crate) const START_TICKS: u32 = 100;
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Longest call, rounded up to ticks of 1 ms; 3 ms. A runaway call stops within this time of
-    /// its own running: ticks that pass while the thread is not scheduled count as one.
+    /// its own running: ticks that pass while the thread is not scheduled count as one. The clock
+    /// rests between calls, and may find a call up to 5 ms after it began.
     pub call: Duration,
     /// Largest linear memory of an instance, in bytes; 16 MiB. Growing beyond is a trap.
     pub memory_bytes: usize,

@@ -221,7 +221,7 @@ section! {
     PolicyLimits {
         /// Longest call, rounded up to ticks of a millisecond.
         call_ms: u32 = 3 => Bounds::ms(1, 1_000), restart,
-            "a call takes well below a microsecond; a runaway costs one heartbeat 3 ms";
+            "a call takes well below a microsecond; a runaway costs one heartbeat 3 to 8 ms";
         /// Largest linear memory of an instance.
         memory_bytes: u64 = 16 * 1024 * 1024 => Bounds::count("bytes", 65_536, 2_147_483_648),
             restart, "a policy without a language runtime needs less than 2 MiB";
