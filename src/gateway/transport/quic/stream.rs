@@ -5,6 +5,7 @@
 //! this stream, and other streams do not notice.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -95,10 +96,11 @@ pub(super) async fn serve(
     let way = Way::Stream(writer.clone());
     let mut inbox = Inbox::default();
     let mut is_farewell = false;
+    let mut draining = pin!(draining(&mut phase));
     loop {
         let chunk = tokio::select! {
             biased;
-            () = draining(&mut phase) => {
+            () = &mut draining => {
                 is_farewell = true;
                 break;
             }
