@@ -57,6 +57,7 @@ pub struct Worker {
     thread: JoinHandle<()>,
     turned_ms: Arc<AtomicU64>,
     ended: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
 }
 
 impl Worker {
@@ -71,15 +72,16 @@ impl Worker {
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let clock = shared.clock.clone();
-        Self::run(format!("worker-{index}"), runtime, &clock, run(lanes, shared, phase))
+        let (name, clock) = (format!("worker-{index}"), shared.clock.clone());
+        Self::run(name, runtime, &clock, phase.clone(), run(lanes, shared, phase))
     }
 
-    /// Runs `work` to its end on a thread of this name.
+    /// Runs `work` on a thread of this name. It is to end when the phase says so, and not before.
     pub(super) fn run(
         name: String,
         runtime: Runtime,
         clock: &Arc<Clock>,
+        phase: watch::Receiver<Phase>,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<Self> {
         let turned_ms = Arc::new(AtomicU64::new(clock.read().raw_ms));
@@ -91,15 +93,19 @@ impl Worker {
             drop(runtime);
             ending.send_replace(true);
         })?;
-        Ok(Self { thread, turned_ms, ended })
+        Ok(Self { thread, turned_ms, ended, phase })
     }
 
-    /// Whether its runtime has not turned for more than a second: what its sockets hold cannot be
-    /// heard.
+    /// Whether what its sockets hold cannot be heard: its runtime has not turned for more than a
+    /// second, or it has ended while the gateway serves.
     #[must_use]
     pub fn is_stuck(&self, raw_ms: u64) -> bool {
-        let is_over = *self.ended.borrow() || self.thread.is_finished();
-        !is_over && raw_ms.saturating_sub(self.turned_ms.load(Relaxed)) > STALL_MS
+        // Its side of the watch is dropped by a panic as well.
+        let is_gone = self.thread.is_finished() || self.ended.has_changed().is_err();
+        if is_gone || *self.ended.borrow() {
+            return *self.phase.borrow() == Phase::Serving;
+        }
+        raw_ms.saturating_sub(self.turned_ms.load(Relaxed)) > STALL_MS
     }
 
     /// Waits until it has ended.
@@ -182,4 +188,29 @@ fn is_of_the_peer(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::WouldBlock
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a worker that does this is stuck at the end, while the gateway serves and drains.
+    fn is_stuck_after(work: impl Future<Output = ()> + Send + 'static) -> [bool; 2] {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let (clock, phase) = (Arc::new(Clock::default()), watch::Sender::new(Phase::Serving));
+        let name = "worker-test".to_owned();
+        let worker =
+            Worker::run(name, runtime().unwrap(), &clock, phase.subscribe(), work).unwrap();
+        runtime().unwrap().block_on(worker.ended());
+        let raw_ms = clock.read().raw_ms;
+        let while_serving = worker.is_stuck(raw_ms);
+        phase.send_replace(Phase::Draining);
+        [while_serving, worker.is_stuck(raw_ms)]
+    }
+
+    #[test]
+    fn whoever_came_to_a_worker_that_is_gone_cannot_be_heard_while_the_gateway_serves() {
+        assert_eq!(is_stuck_after(async {}), [true, false], "its socket failed");
+        assert_eq!(is_stuck_after(async { panic!("a bug") }), [true, false]);
+    }
 }

@@ -108,7 +108,8 @@ impl Endpoint {
             tokio::runtime::Builder::new_current_thread().enable_all().build()?
         };
         let clock = shared.clock.clone();
-        Worker::run("quic".to_owned(), runtime, &clock, self.run(kind, shared, phase))
+        let work = self.run(kind, shared, phase.clone());
+        Worker::run("quic".to_owned(), runtime, &clock, phase, work)
     }
 
     async fn run(self, kind: ListenerKind, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
@@ -129,10 +130,10 @@ impl Endpoint {
                 () = draining(&mut phase) => break,
                 incoming = endpoint.accept() => match incoming {
                     Some(incoming) => door.clone().open(incoming, own.subscribe(), alive.clone()),
-                    None => {
-                        tracing::error!("the socket of QUIC has failed: agents must come by TCP");
-                        break;
-                    }
+                    // Nobody is heard here any more, which stops core time: see the worker.
+                    None => return tracing::error!(
+                        "the socket of QUIC has failed: agents must come by TCP until a restart"
+                    ),
                 },
             }
         }
