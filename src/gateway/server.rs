@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use http::HeaderValue;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
 use pulsegate_policy::{Engine, PolicySet};
@@ -128,6 +129,14 @@ impl Gateway {
     /// # Errors
     /// [`Error`]; nothing runs.
     pub fn start(config: Arc<Config>) -> Result<Self, Error> {
+        Self::start_with(config, |router| router)
+    }
+
+    /// The same with further routes.
+    fn start_with(
+        config: Arc<Config>,
+        further: impl FnOnce(Router) -> Router,
+    ) -> Result<Self, Error> {
         Self::check_listeners(&config)?;
         check_place(&config)?;
         let engine = Engine::new(config.policy_limits())?;
@@ -163,7 +172,7 @@ impl Gateway {
             telemetry: telemetry.clone(),
             sources: Sources::new(unknown_quota(&config)),
             shed: Shed::new(clock, telemetry.clone(), config.limits.in_flight),
-            router,
+            router: further(router),
             control: control.handle().clone(),
             connections: AtomicU32::new(0),
             limits: connection_limits(&config),
@@ -427,7 +436,7 @@ async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>) {
         let raw_ms = clock.read().raw_ms;
         if workers.iter().any(|worker| worker.is_stuck(raw_ms)) {
             if clock.hold(Hold::Worker) {
-                tracing::warn!("a worker does not turn: core time stands still");
+                tracing::warn!("a worker does not turn or is gone: core time stands still");
             }
         } else if clock.holds(Hold::Worker) {
             let held_ms = clock.release(Hold::Worker);
@@ -646,3 +655,6 @@ fn spawn(
     }
     Ok(Arc::new(workers))
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,11 +164,29 @@ async fn request(
     let ConnectionLimits { header, body, .. } = session.shared.limits;
     // Large for a moment.
     let head = Box::pin(head(header, resolver)).await;
-    let Some((request, mut sending)) = head else { return };
+    let Some((request, sending)) = head else { return };
+    let mut answering = Answering { sending, is_whole: false };
     let Ok(answer) = session.serve(request, ()).await;
-    if let Err(error) = respond(&mut sending, answer, body).await {
-        tracing::debug!(?error, "an answer was not taken");
-        sending.stop_stream(Code::H3_REQUEST_CANCELLED);
+    match respond(&mut answering.sending, answer, body).await {
+        Ok(()) => answering.is_whole = true,
+        Err(error) => tracing::debug!(?error, "an answer was not taken"),
+    }
+}
+
+/// The answer to a request. A stream that is only dropped ends as if it were whole, so one that
+/// did not come to its end, be it by a panic, is reset.
+struct Answering {
+    sending: Sending,
+    is_whole: bool,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            let is_ours = std::thread::panicking();
+            let code = if is_ours { Code::H3_INTERNAL_ERROR } else { Code::H3_REQUEST_CANCELLED };
+            self.sending.stop_stream(code);
+        }
     }
 }
 
