@@ -44,10 +44,12 @@ pub(super) fn run(args: &Args) -> Outcome {
         let mut gateway = args.gateway.connect()?;
         let mut agents: Vec<AgentView> = Vec::new();
         let mut cursor: Option<String> = None;
+        let mut watch = None;
         while agents.len() < args.limit {
             let page: AgentPage =
                 gateway.get_json(&args.path(args.limit - agents.len(), cursor.as_deref())).await?;
             agents.extend(page.agents);
+            watch.get_or_insert(page.watch);
             cursor = page.next;
             if cursor.is_none() {
                 break;
@@ -55,7 +57,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
         agents.truncate(args.limit);
         if args.json {
-            text::print_json(&AgentPage { agents, next: cursor });
+            let watch = watch.unwrap_or_default();
+            text::print_json(&AgentPage { agents, next: cursor, watch });
         } else {
             text::print(&listing(&agents, cursor.is_some()));
         }

@@ -71,6 +71,10 @@ pub struct AgentPage {
     /// Where the next page begins; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Where to go on with `GET /v1/watch?since=`: taken before the agents of this page, so that
+    /// whoever lists, and watches from that of the first page on, misses nothing.
+    #[serde(default)]
+    pub watch: String,
 }
 
 /// What happened since: `GET /v1/watch?since=…&wait=…`.

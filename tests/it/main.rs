@@ -28,4 +28,5 @@ mod restart;
 mod rude;
 mod support;
 mod trusting;
+mod watch;
 mod witness;

@@ -53,11 +53,13 @@ impl Serving {
         Self::spawn(command(&[&["serve", "--ephemeral"], flags].concat()), Stdio::null())
     }
 
-    /// Starts one with a journal in this directory.
+    /// Starts one with a journal in this directory, on any port where the flags name none.
     pub(crate) fn start_durable(data: &std::path::Path, flags: &[&str]) -> Self {
         let data = data.to_str().expect("a name in UTF-8");
-        let own = ["serve", "--data", data, "--listen", "127.0.0.1:0"];
-        Self::spawn(command(&[&own, flags].concat()), Stdio::null())
+        let own = ["serve", "--data", data];
+        let anywhere: &[&str] =
+            if flags.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        Self::spawn(command(&[&own, anywhere, flags].concat()), Stdio::null())
     }
 
     /// Starts one with a journal in this directory, after a shell has set limits.
@@ -133,6 +135,43 @@ impl Serving {
 }
 
 impl Drop for Serving {
+    fn drop(&mut self) {
+        // Fails only where it has ended already.
+        let _killed = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// `pulsegate watch --json` in a process of its own; killed when dropped.
+pub(crate) struct Watching {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Watching {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut child = command(&[&["watch", "--json"], flags].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the command starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Self { child, lines }
+    }
+
+    /// Reads on until an event of this kind.
+    pub(crate) fn until(&mut self, kind: &str) -> serde_json::Value {
+        loop {
+            let line = self.lines.next().expect("it goes on").expect("a line");
+            let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            if event["kind"] == kind {
+                return event;
+            }
+        }
+    }
+}
+
+impl Drop for Watching {
     fn drop(&mut self) {
         // Fails only where it has ended already.
         let _killed = self.child.kill();

@@ -39,8 +39,10 @@ pub(super) async fn list(
     params: Params,
 ) -> Result<Response, Refused> {
     let query = Query::read(&state, &pairs(params)?, PAGE)?;
+    // Before the first look: what happens from here on is watched, or listed, or both.
+    let watch = state.hub.now().to_string();
     let (agents, next) = walk(&state, &query, view::agent).await;
-    Ok(Json(AgentPage { agents, next }).into_response())
+    Ok(Json(AgentPage { agents, next, watch }).into_response())
 }
 
 /// Goes over the agents of a query, a few at a time.

@@ -9,6 +9,7 @@
 //! This room may touch `shard`, `watch`, `durable`, `clock`, `config` and `telemetry`.
 
 mod agents;
+mod chunks;
 mod explain;
 mod fleet;
 mod guard;

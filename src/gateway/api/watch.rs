@@ -1,23 +1,20 @@
 //! `GET /v1/watch`: what happens, as a stream of server-sent events or by long poll.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State as FromState;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use bytes::{BufMut as _, Bytes, BytesMut};
-use http_body::Frame;
+use bytes::{BufMut as _, BytesMut};
 use pulsegate_wire::view::WatchPage;
 use pulsegate_wire::{Code, Event, State as AgentState};
 use tokio::sync::mpsc;
 
 use super::State;
 use super::agents::{Params, pairs};
+use super::chunks::{self, Chunk};
 use super::problem::Refused;
 use super::query::{Filter, Pairs, find_tenant, push, word};
 use crate::watch::{Cursor, Next, Shown, Watcher};
@@ -46,7 +43,8 @@ struct Wanted {
     labels: Option<Filter>,
 }
 
-/// What a request asks for.
+/// What a request asks for: a stream, or a long poll, which says for how long it waits or since
+/// when. Who asks for a stream by `Accept` gets one all the same, as browsers do.
 #[derive(Debug, Default)]
 struct Asked {
     wanted: Wanted,
@@ -61,6 +59,9 @@ pub(super) async fn watch(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let mut asked = Asked::read(&state, &pairs(params)?)?;
+    if asked.since.is_some() && !accepts_stream(&headers) {
+        asked.wait = asked.wait.or(Some(Duration::from_secs(WAIT_S)));
+    }
     if let Some(id) = headers.get("last-event-id") {
         let cursor = id.to_str().ok().and_then(|id| id.parse().ok());
         asked.since = Some(
@@ -73,6 +74,11 @@ pub(super) async fn watch(
         Some(wait) => poll(&state, watcher, &asked.wanted, wait).await,
         None => Ok(stream(state, watcher, asked.wanted)),
     }
+}
+
+fn accepts_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.to_ascii_lowercase().contains("text/event-stream"))
 }
 
 /// Answers as soon as something that is wanted happens, or when the wait is over.
@@ -121,23 +127,22 @@ fn page(watcher: &Watcher, events: Vec<Event>) -> Response {
 
 /// A stream that goes on until one side ends it.
 fn stream(state: State, watcher: Watcher, wanted: Wanted) -> Response {
-    // One chunk at a time: a watcher that takes none holds no more than that.
-    let (sender, receiver) = mpsc::channel(1);
+    let (sender, body) = chunks::body();
     tokio::spawn(feed(state, watcher, wanted, sender));
-    let mut response = Response::new(Body::new(Chunks(receiver)));
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-async fn feed(state: State, mut watcher: Watcher, wanted: Wanted, sender: mpsc::Sender<Bytes>) {
+async fn feed(state: State, mut watcher: Watcher, wanted: Wanted, sender: mpsc::Sender<Chunk>) {
     let mut out = BytesMut::new();
     let begin =
         format!("retry: {RECONNECT_MS}\nid: {}\nevent: ready\ndata: {{}}\n\n", watcher.place());
     out.extend_from_slice(begin.as_bytes());
     loop {
-        if !out.is_empty() && sender.send(out.split().freeze()).await.is_err() {
+        if !out.is_empty() && sender.send(Ok(out.split().freeze())).await.is_err() {
             return;
         }
         let next = tokio::select! {
@@ -199,7 +204,6 @@ impl Asked {
                     asked.since = Some(
                         cursor.map_err(|_| Refused::field(name, "must be an id of this watch"))?,
                     );
-                    asked.wait = asked.wait.or(Some(Duration::from_secs(WAIT_S)));
                 }
                 "wait" => {
                     let seconds = value.parse().ok().filter(|wait| *wait <= WAIT_MOST_S);
@@ -243,19 +247,4 @@ fn labelled(state: &State, labels: &Filter, event: &Event) -> bool {
     let tenant = state.config.load().tenants.find(&event.tenant);
     let look = |tenant| state.shards.find(tenant, &event.agent_id, |found| labels.takes(&found));
     tenant.and_then(look).unwrap_or(false)
-}
-
-/// A body that grows while it is sent.
-struct Chunks(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Chunks {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
-    }
 }

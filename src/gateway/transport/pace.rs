@@ -9,8 +9,9 @@
 //!   first moment that more had to be waited for, however many bytes dribble in.
 //! - *writing*: the peer does not take its answer. Short.
 //!
-//! While a request is being answered, only its body is timed, elsewhere. In HTTP/2 bytes do not
-//! always belong to a request: only the first head is timed, and idleness.
+//! While a request is being answered, only its body is timed, elsewhere; an answer that is made
+//! while it is sent (a stream of events) lasts until its end. In HTTP/2 bytes do not always belong
+//! to a request: only the first head is timed, and idleness.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -20,8 +21,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::Either;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::respond::Answer;
+use super::service::Held;
 
 /// Quiet stretches of a quarter of the idle time that end a connection.
 const QUARTERS: u32 = 4;
@@ -85,6 +93,44 @@ impl Pace {
 impl Drop for Answering {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Held for Answering {
+    /// Where the body is still being made, the request is being answered until that has ended.
+    fn answered(self, answer: Answer) -> Answer {
+        answer.map(|body| match body {
+            Either::Right(body) if body.size_hint().exact().is_none() => {
+                Either::Right(Body::new(Lasting { body, _answering: self }))
+            }
+            whole => whole,
+        })
+    }
+}
+
+/// A body whose connection is not idle while it lasts.
+struct Lasting {
+    body: Body,
+    _answering: Answering,
+}
+
+impl http_body::Body for Lasting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -50,9 +50,21 @@ enum Begun<B> {
     Refused(Rejection),
 }
 
+/// What lasts as long as a request is being answered.
+pub(super) trait Held: Send {
+    /// The head of the answer is there.
+    fn answered(self, answer: Answer) -> Answer;
+}
+
+impl Held for () {
+    fn answered(self, answer: Answer) -> Answer {
+        answer
+    }
+}
+
 impl Session {
-    /// Serves one request; whatever goes wrong, there is an answer. `held` is dropped with the end
-    /// of the request.
+    /// Serves one request; whatever goes wrong, there is an answer. `held` is kept to the end of the
+    /// request, and says what becomes of it with the head of the answer.
     ///
     /// The head is looked at here, and not in the future, which would otherwise keep room for
     /// all of it: on every connection of HTTP/1.1, and with every request of the others.
@@ -64,7 +76,7 @@ impl Session {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
-        H: Send,
+        H: Held,
     {
         let version = request.version();
         let trace = tracing::enabled!(tracing::Level::DEBUG)
@@ -85,8 +97,7 @@ impl Session {
             };
             let answer = result
                 .unwrap_or_else(|rejection| self.refuse(&rejection, version, trace.as_deref()));
-            drop(held);
-            Ok(self.advertise(answer))
+            Ok(held.answered(self.advertise(answer)))
         }
     }
 
