@@ -198,20 +198,30 @@ fn names(config: &Config, tenant: core::TenantId, class: core::ClassId) -> (&str
     (config.tenants.name(tenant), &config.classes[class].name)
 }
 
+/// Bytes of events that a gateway keeps for watchers which forgets everything at its end.
+/// Source: chosen; half a million events.
+const EPHEMERAL_BYTES: u64 = 64 << 20;
+
 fn options(config: &Config) -> Options {
     let journal = &config.journal;
+    let age = |ms: u32| Duration::from_millis(ms.into());
+    let max_age = age(journal.max_age_ms);
     let place = match &journal.data_dir {
         Some(directory) if !journal.ephemeral => Place::Directory(directory.clone()),
-        _ => Place::Memory,
+        _ => {
+            // Nobody could try a policy on heartbeats that end with the process.
+            let retention = Retention { max_age, max_bytes: EPHEMERAL_BYTES };
+            let recording = Recording { mode: RecordingMode::Off, ..Recording::default() };
+            return Options { retention, recording, ..Options::new(Place::Memory) };
+        }
     };
-    let age = |ms: u32| Duration::from_millis(ms.into());
     let mode = match journal.heartbeats {
         Recorded::Off => RecordingMode::Off,
         Recorded::Sample => RecordingMode::Sample,
         Recorded::All => RecordingMode::All,
     };
     Options {
-        retention: Retention { max_age: age(journal.max_age_ms), max_bytes: journal.max_bytes },
+        retention: Retention { max_age, max_bytes: journal.max_bytes },
         recording: Recording {
             mode,
             max_age: age(journal.heartbeats_max_age_ms),
