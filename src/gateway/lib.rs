@@ -14,6 +14,7 @@ pub mod api;
 pub mod clock;
 pub mod config;
 pub mod durable;
+pub mod lease;
 pub mod recovery;
 pub mod server;
 pub mod shard;

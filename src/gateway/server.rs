@@ -22,6 +22,7 @@ use crate::api::{self, ListenerKind};
 use crate::clock::{Clock, Hold};
 use crate::config::{Certificate, Config};
 use crate::durable::Durable;
+use crate::lease::Leases;
 use crate::recovery::{Fleet, Recovery};
 use crate::shard::{Parts, Quota, Shards, drive, keep};
 use crate::telemetry::Telemetry;
@@ -58,6 +59,7 @@ pub struct Gateway {
     recovery: Recovery,
     witness: Witness,
     durable: Durable,
+    leases: Leases,
     hub: Arc<Hub>,
     telemetry: Telemetry,
     engine: Engine,
@@ -118,6 +120,12 @@ pub enum Error {
     /// The journal was opened, and cannot be read.
     #[error("the journal cannot be read")]
     Replay(#[from] pulsegate_journal::ReplayError),
+    /// The journal has counted more starts than fencing tokens can tell apart.
+    #[error(
+        "the journal has counted {0} starts, and fencing tokens can tell no more apart: begin a \
+         new one, and reset what remembers tokens"
+    )]
+    TokensSpent(u32),
     /// Threads could not be started.
     #[error("threads cannot be started")]
     Threads(#[source] io::Error),
@@ -146,18 +154,25 @@ impl Gateway {
         let (addresses, certificates) = (doors.addresses, doors.certificates.clone());
         let (clock, hub) = (Arc::new(Clock::default()), Arc::new(Hub::default()));
         let (durable, past) = Durable::open(&config, clock.clone(), &hub)?;
+        if past.epoch > pulsegate_core::lease::Leases::EPOCH_MAX {
+            return Err(Error::TokensSpent(past.epoch));
+        }
         let control = control_threads().map_err(Error::Threads)?;
         let telemetry = Telemetry::new(&config);
         telemetry.set_policies(policies.names());
         let tools =
             Tools { config: &config, clock: &clock, durable: &durable, telemetry: &telemetry };
         let workers = Workers { count, runtime: control.handle() };
-        let (shards, recovery, witness) = tools.assemble(&workers, policies, past.hash_key);
+        let leases = Leases::new(past.epoch, clock.clone(), durable.clone(), telemetry.clone());
+        let (shards, recovery, witness) =
+            tools.assemble(&workers, policies, past.hash_key, &leases);
         shards.restore(past)?;
+        leases.resume();
         let current = Arc::new(ArcSwap::new(config.clone()));
         let ready = Arc::new(AtomicBool::new(false));
         let router = api::router(api::State {
             shards: shards.clone(),
+            leases: leases.clone(),
             hub: hub.clone(),
             durable: durable.clone(),
             clock: clock.clone(),
@@ -192,6 +207,7 @@ impl Gateway {
             recovery,
             witness,
             durable,
+            leases,
             hub,
             telemetry,
             engine,
@@ -210,7 +226,7 @@ impl Gateway {
     /// Starts what happens beside requests, and is ready.
     fn attend(&self) {
         let Some(control) = &self.control else { return };
-        control.spawn(time(self.shared.clone(), self.workers.clone()));
+        control.spawn(time(self.shared.clone(), self.workers.clone(), self.leases.clone()));
         control.spawn(keep(self.shards.clone()));
         control.spawn(collect_logs(self.engine.clone(), self.telemetry.clone()));
         if let Some(certificates) = &self.certificates {
@@ -294,6 +310,7 @@ impl Gateway {
         // From here on agents cannot connect: their silence is ours.
         self.shared.clock.hold(Hold::Draining);
         self.hub.close();
+        self.leases.close();
         self.phase.send_replace(Phase::Draining);
         let workers = async {
             for worker in self.workers.iter() {
@@ -396,6 +413,7 @@ impl Tools<'_> {
         workers: &Workers<'_>,
         policies: PolicySet,
         hash_key: [u64; 2],
+        leases: &Leases,
     ) -> (Arc<Shards>, Recovery, Witness) {
         let (config, clock) = (self.config.clone(), self.clock.clone());
         let (telemetry, durable) = (self.telemetry.clone(), self.durable.clone());
@@ -411,8 +429,10 @@ impl Tools<'_> {
             telemetry,
             start_action: Box::new(move |action, intent| starter.start(action, intent)),
             ask_witness: Box::new(move |suspicion, address| asker.ask(suspicion, address)),
+            leases: Arc::new(leases.clone()),
         };
         let shards = Arc::new(Shards::new(workers.count * SHARDS_A_WORKER, hash_key, parts));
+        leases.connect(Arc::downgrade(&shards));
         let fleet: Weak<dyn Fleet> = Arc::downgrade(&(shards.clone() as Arc<dyn Fleet>));
         recovery.connect(fleet);
         let fleet: Weak<dyn witness::Fleet> =
@@ -429,7 +449,7 @@ fn check_place(config: &Config) -> Result<(), Error> {
 }
 
 /// Lets time pass, unless a worker is stuck or heartbeats are turned away.
-async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>) {
+async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>, leases: Leases) {
     let clock = shared.clock.clone();
     let mut lost_ms = clock.lost_ms();
     drive(shared.shards.clone(), move || {
@@ -443,6 +463,7 @@ async fn time(shared: Arc<Shared>, workers: Arc<Vec<Worker>>) {
             tracing::warn!(held_ms, "all workers turn again");
         }
         shared.shed.settle();
+        leases.handle_time();
         let lost_before_ms = std::mem::replace(&mut lost_ms, clock.lost_ms());
         if lost_ms > lost_before_ms {
             let held = TimeHeld { lasted_ms: lost_ms - lost_before_ms };

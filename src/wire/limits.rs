@@ -67,9 +67,9 @@ pub const LEASES_PER_HOLDER: usize = 64;
 pub const LEASE_LINE: usize = 64;
 /// Most requests that wait in line for any lease; each also holds a connection.
 pub const LEASE_WAITERS: usize = 10_000;
-/// Longest time that one request waits in line, in milliseconds. Common proxies give up after a
-/// minute.
-pub const LEASE_WAIT_MAX_MS: u32 = 55_000;
+/// Longest time that one request waits in line, in milliseconds: below the 30 s that any request
+/// may take, and that common proxies allow. Who wants to wait longer asks again.
+pub const LEASE_WAIT_MAX_MS: u32 = 25_000;
 /// Longest opaque cursor of a listing, in bytes.
 pub const CURSOR_BYTES: usize = 128;
 /// Most agents in one page of a listing.

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use pulsegate_core::{Refusal, TenantId};
 use pulsegate_wire::view::{AgentPage, AgentView};
 use pulsegate_wire::{AgentId, Code, Problem, Registration, limits};
+use serde::de::DeserializeOwned;
 
 use super::problem::Refused;
 use super::query::{self, Pairs, Query};
@@ -196,27 +197,35 @@ fn find(state: &State, tenant: TenantId, id: &str) -> Result<AgentView, Refused>
 }
 
 async fn registration(headers: &HeaderMap, body: Body) -> Result<Registration, Refused> {
+    let registration: Registration = read(headers, body).await?.unwrap_or_default();
+    registration.validate()?;
+    Ok(registration)
+}
+
+/// The JSON that a body holds; `None` for none.
+pub(super) async fn read<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Option<T>, Refused> {
     let Ok(bytes) = to_bytes(body, limits::HEARTBEAT_BYTES).await else {
         let problem = Problem::new(Code::TooLarge, "the body is too large, or broke off");
         return Err(Refused::from(problem.with_limit(limits::HEARTBEAT_BYTES as f64)));
     };
     if bytes.is_empty() {
-        return Ok(Registration::default());
+        return Ok(None);
     }
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     if !essence.trim().eq_ignore_ascii_case("application/json") {
         return Err(Refused::new(Code::MediaType, "the body must be application/json"));
     }
-    let registration = parse(&bytes)?;
-    registration.validate()?;
-    Ok(registration)
+    parse(&bytes).map(Some)
 }
 
-fn parse(bytes: &[u8]) -> Result<Registration, Refused> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read: Result<Registration, _> = serde_path_to_error::deserialize(&mut reader);
-    let registration = read.map_err(|error| {
+    let read: Result<T, _> = serde_path_to_error::deserialize(&mut reader);
+    let value = read.map_err(|error| {
         let field = error.path().to_string();
         let cause = error.into_inner();
         if cause.classify() == serde_json::error::Category::Data {
@@ -226,5 +235,5 @@ fn parse(bytes: &[u8]) -> Result<Registration, Refused> {
         }
     })?;
     reader.end().map_err(|error| Refused::new(Code::Malformed, &error.to_string()))?;
-    Ok(registration)
+    Ok(value)
 }

@@ -1,6 +1,8 @@
 //! Who may ask what: before any route of the operator runs.
 //!
 //! - An agents' listener shows nothing of the operator's routes.
+//! - What agents ask of leases is authenticated as their heartbeats are, and served where those
+//!   are: the tenant comes from the credential, never from path or body.
 //! - Where a token is configured, every operator route asks for it.
 //! - Where none is, the listener is on loopback, and the danger is a page in a browser on this
 //!   machine: a name in `Host` that somebody else may point at us (DNS rebinding) is refused, and
@@ -15,10 +17,12 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use pulsegate_core::TenantId;
 use pulsegate_wire::Code;
 
 use super::problem::{Refused, RefusedWith};
 use super::{ListenerKind, State};
+use crate::admission::{Authenticated, authenticate};
 
 /// Routes that every listener has, and nobody is asked anything for.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -26,11 +30,14 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// Lets a request through, or answers it; counts what was refused anywhere behind it.
 pub(super) async fn guard(
     FromState(state): FromState<State>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let response = match check(&state, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(tenant) => {
+            request.extensions_mut().insert(tenant);
+            next.run(request).await
+        }
         Err(refused) => refused.into_response(),
     };
     if let Some(Some(RefusedWith(code))) = response.extensions().get::<Option<RefusedWith>>() {
@@ -39,23 +46,58 @@ pub(super) async fn guard(
     response
 }
 
-fn check(state: &State, request: &Request) -> Result<(), Refused> {
+/// Whose agent asks; `None` for everybody else.
+pub(super) type Caller = Option<TenantId>;
+
+fn check(state: &State, request: &Request) -> Result<Caller, Refused> {
     if OPEN.contains(&request.uri().path()) {
-        return Ok(());
+        return Ok(None);
     }
     // Without the mark of a listener nobody knows who asks: nothing is shown.
     let listener = request.extensions().get().copied().unwrap_or(ListenerKind::Agents);
-    if listener == ListenerKind::Agents {
+    let is_agents = is_agents_route(request.uri().path());
+    let elsewhere = if is_agents { ListenerKind::Admin } else { ListenerKind::Agents };
+    if listener == elsewhere {
         return Err(Refused::new(Code::NotFound, "no route of this path on this address"));
+    }
+    if is_agents {
+        return check_agent(state, request, listener).map(Some);
     }
     let headers = request.headers();
     if let Some(token) = state.config.load().admin_token {
         return match bearer(headers) {
-            Some(shown) if token.fits(shown) => Ok(()),
+            Some(shown) if token.fits(shown) => Ok(None),
             Some(_) => Err(Refused::new(Code::Unauthenticated, "the token is not known")),
             None => Err(Refused::new(Code::Unauthenticated, "a bearer token is needed")),
         };
     }
+    check_page(request).map(|()| None)
+}
+
+/// Whether agents ask for this path, beside heartbeats: `/v1/leases/{name}/{what}`.
+fn is_agents_route(path: &str) -> bool {
+    path.strip_prefix("/v1/leases/").is_some_and(|rest| rest.contains('/'))
+}
+
+/// The tenant of an agent, by its credential.
+fn check_agent(
+    state: &State,
+    request: &Request,
+    listener: ListenerKind,
+) -> Result<TenantId, Refused> {
+    let config = state.config.load_full();
+    // Where no credential keeps pages in a browser out, this does.
+    if listener == ListenerKind::All && !config.asks_credentials() {
+        check_page(request)?;
+    }
+    let header = request.headers().get(AUTHORIZATION);
+    authenticate(&config, header, &Authenticated::default())
+        .map_err(|rejection| Refused::from(rejection.problem))
+}
+
+/// No page of somebody else in a browser on this machine asks.
+fn check_page(request: &Request) -> Result<(), Refused> {
+    let headers = request.headers();
     let host = host(request).ok_or_else(|| {
         Refused::new(Code::Forbidden, "Host must be an address or localhost on this listener")
     })?;
@@ -135,6 +177,16 @@ mod tests {
         assert!(!is_same_origin(&with("origin", "http://127.0.0.1:9000"), &host));
         assert!(!is_same_origin(&with("origin", "null"), &host));
         assert!(!is_same_origin(&with("sec-fetch-site", "cross-site"), &host));
+    }
+
+    #[test]
+    fn what_agents_ask_of_a_lease_is_told_from_what_operators_ask() {
+        for path in ["/v1/leases/a/acquire", "/v1/leases/a/check", "/v1/leases//renew"] {
+            assert!(is_agents_route(path), "{path}");
+        }
+        for path in ["/v1/leases", "/v1/leases/", "/v1/leases/a", "/v1/agents/a/pause", "/"] {
+            assert!(!is_agents_route(path), "{path}");
+        }
     }
 
     #[test]

@@ -1,18 +1,21 @@
-//! What operators ask for over HTTP: everything but the two routes of heartbeats.
+//! What operators ask for over HTTP, and agents of leases: everything but the two routes of
+//! heartbeats.
 //!
 //! ```text
-//! transport → guard (who asks, from where) → a route → shards → JSON, or a problem
+//! transport → guard (who asks, from where) → a route → shards, leases → JSON, or a problem
 //! ```
 //! Every error is a problem document (RFC 9457) of the one table in `wire`. Every route does a
 //! bounded amount of work at a time.
 //!
-//! This room may touch `shard`, `watch`, `durable`, `clock`, `config` and `telemetry`.
+//! This room may touch `shard`, `lease`, `admission`, `watch`, `durable`, `clock`, `config` and
+//! `telemetry`.
 
 mod agents;
 mod chunks;
 mod explain;
 mod fleet;
 mod guard;
+mod leases;
 mod pages;
 mod problem;
 mod query;
@@ -27,12 +30,13 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use pulsegate_wire::Code;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable::Durable;
+use crate::lease::Leases;
 use crate::shard::Shards;
 use crate::telemetry::Telemetry;
 use crate::watch::Hub;
@@ -45,7 +49,7 @@ use problem::Refused;
 pub enum ListenerKind {
     /// Heartbeats and the operator's routes: loopback.
     All,
-    /// Heartbeats, `/healthz` and `/readyz` only.
+    /// Heartbeats, what agents ask of leases, `/healthz` and `/readyz` only.
     Agents,
     /// The operator's routes only.
     Admin,
@@ -56,6 +60,8 @@ pub enum ListenerKind {
 pub struct State {
     /// The agents.
     pub shards: Arc<Shards>,
+    /// Their leases.
+    pub leases: Leases,
     /// What happened.
     pub hub: Arc<Hub>,
     /// What answers wait for.
@@ -97,6 +103,12 @@ fn routes() -> Vec<Route> {
         route("/v1/agents/{id}/explain", &["get"], get(explain::show)),
         route("/v1/agents/{id}/pause", &["post"], post(agents::pause)),
         route("/v1/agents/{id}/resume", &["post"], post(agents::resume)),
+        route("/v1/leases", &["get"], get(leases::list)),
+        route("/v1/leases/{name}", &["delete"], delete(leases::revoke)),
+        route("/v1/leases/{name}/acquire", &["post"], post(leases::acquire)),
+        route("/v1/leases/{name}/renew", &["post"], post(leases::renew)),
+        route("/v1/leases/{name}/release", &["post"], post(leases::release)),
+        route("/v1/leases/{name}/check", &["get"], get(leases::check)),
         route("/v1/watch", &["get"], get(watch::watch)),
         // The transport serves these itself; what arrives here came by another method.
         route("/v1/heartbeats", &["post"], post(not_found)),

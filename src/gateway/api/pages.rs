@@ -23,6 +23,8 @@ GET  /v1/agents                  the agents: state, health, class, label, capabi
 GET  /v1/agents/{id}             one agent; PUT registers, DELETE leaves gracefully
 GET  /v1/agents/{id}/explain     why its interval is what it is
 POST /v1/agents/{id}/pause       watch it, but do nothing about it; /resume ends that
+POST /v1/leases/{name}/acquire   a lease with a fencing token; /renew, /release; GET /check?token=
+GET  /v1/leases                  who holds what; DELETE /v1/leases/{name} takes a lease back
 GET  /health/agents              the fleet at a glance; /health/agents/{id}: 200 alive, 503 not
 GET  /metrics                    for Prometheus
 GET  /healthz /readyz            of the gateway itself

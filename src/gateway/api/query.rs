@@ -63,14 +63,7 @@ impl Query {
             "label" if value.contains(':') => push(&mut filter.labels, name, value)?,
             "label" => return Err(Refused::field(name, "must be key:value")),
             "capability" => push(&mut filter.capabilities, name, value)?,
-            "limit" => {
-                let limit =
-                    value.parse().ok().filter(|limit| (1..=limits::PAGE_ITEMS).contains(limit));
-                self.limit = limit.ok_or_else(|| {
-                    let problem = pulsegate_wire::Problem::on_field(name, "must be from 1 to 1000");
-                    Refused::from(problem.with_limit(limits::PAGE_ITEMS as f64))
-                })?;
-            }
+            "limit" => self.limit = page_items(name, value)?,
             "cursor" => {
                 let fits = value.len() <= limits::CURSOR_BYTES;
                 let cursor = fits.then(|| value.parse().ok()).flatten();
@@ -85,6 +78,15 @@ impl Query {
         }
         Ok(())
     }
+}
+
+/// How many items a page shall have.
+pub(super) fn page_items(name: &str, value: &str) -> Result<usize, Refused> {
+    let limit = value.parse().ok().filter(|limit| (1..=limits::PAGE_ITEMS).contains(limit));
+    limit.ok_or_else(|| {
+        let problem = pulsegate_wire::Problem::on_field(name, "must be from 1 to 1000");
+        Refused::from(problem.with_limit(limits::PAGE_ITEMS as f64))
+    })
 }
 
 /// The tenant that a query names; `default` without one.

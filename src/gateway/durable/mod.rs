@@ -112,6 +112,23 @@ impl Durable {
         self.append(recorded)
     }
 
+    /// Hands events of leases to the journal, in their order: called under the lock of their table.
+    /// Returns the mark of the last of them.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the journal took none of them, and a snapshot has to make up for it. No
+    /// mark stands for them, so nobody may be told what they say.
+    pub fn record_leases(&self, events: &[core::lease::Event]) -> Result<Mark, Unavailable> {
+        let at = self.inner.clock.read();
+        let wall_ms = self.inner.clock.wall_ms(at.raw_ms);
+        let config = self.inner.config.load();
+        let recorded = events.iter().map(|event| {
+            let tenant = config.tenants.name(event.tenant);
+            Event { wall_ms, ..event.to_wire(tenant) }
+        });
+        self.try_append(recorded)
+    }
+
     /// Hands something that concerns no agent to the journal.
     pub fn note(&self, tenant: &str, kind: EventKind) -> Mark {
         let at = self.inner.clock.read();
@@ -126,13 +143,17 @@ impl Durable {
     }
 
     fn append(&self, events: impl IntoIterator<Item = Event>) -> Mark {
-        let inner = &self.inner;
-        match inner.journal.append(events) {
-            Ok(seq) => Mark::of(seq),
+        // What comes next cannot be durable before the snapshot that makes up for it.
+        self.try_append(events)
+            .unwrap_or_else(|Unavailable| Mark::of(self.inner.journal.appended() + 1))
+    }
+
+    fn try_append(&self, events: impl IntoIterator<Item = Event>) -> Result<Mark, Unavailable> {
+        match self.inner.journal.append(events) {
+            Ok(seq) => Ok(Mark::of(seq)),
             Err(_) => {
-                inner.lost.fetch_add(1, Relaxed);
-                // What comes next cannot be durable before the snapshot that makes up for it.
-                Mark::of(inner.journal.appended() + 1)
+                self.inner.lost.fetch_add(1, Relaxed);
+                Err(Unavailable)
             }
         }
     }

@@ -82,10 +82,11 @@ impl Shards {
             }
         });
         let load = self.load();
-        for lane in &lanes {
+        for lane in &mut lanes {
             let id = &lane.heartbeat.agent_id;
-            match &lane.outcome {
+            match &mut lane.outcome {
                 Some(Ok(decided)) => {
+                    self.renew(origin.tenant, id, decided);
                     self.count(id, &decided.decision);
                     let reply = Reply::new(decided, &policies, &config.directives, load);
                     answer(lane.place, id, Ok(&reply));

@@ -15,11 +15,13 @@ use pulsegate_core::{
     AgentKey, Beat, Classes, Decision, Effects, Handled, Refusal, Slot, TenantId, Ticket,
 };
 use pulsegate_policy::{Assignment, Evaluation, Memory, PolicySet, Worker};
-use pulsegate_wire::{AckOutcome, Command, CommandAck, Heartbeat, Reason, Registration, Status};
+use pulsegate_wire::{
+    AckOutcome, Command, CommandAck, Heartbeat, LeaseGrant, Reason, Registration, Status,
+};
 
 use super::cold::Cold;
 use super::recording::Judged;
-use super::{Charged, Explained, Reply, Shard, Shards};
+use super::{Charged, Explained, Renewal, Reply, Shard, Shards};
 use crate::clock::Reading;
 use crate::durable::Mark;
 
@@ -102,6 +104,8 @@ pub(super) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) assignment: Assignment,
     pub(super) memory: Memory,
+    /// Nobody knew the agent before.
+    is_new: bool,
     sent_at_ms: u64,
 }
 
@@ -112,6 +116,10 @@ pub(super) struct Decided {
     pub(super) assignment: Assignment,
     /// What has to be durable before it is sent.
     pub(super) until: Option<Mark>,
+    /// What the heartbeat does for the leases of its agent; `None` where it holds none.
+    pub(super) renewal: Option<Renewal>,
+    /// What the agent may count on.
+    pub(super) leases: Vec<LeaseGrant>,
 }
 
 impl Shards {
@@ -143,6 +151,10 @@ impl Shards {
                 Err(refused) => Err(refused),
                 Ok(Begun::Answered(decided)) => Ok(decided),
                 Ok(Begun::Pending(mut pending)) => {
+                    if pending.is_new {
+                        // Its first directive obeys the leases that it holds already.
+                        self.deliver(index, bench);
+                    }
                     let evaluation = bench.evaluate(&policies, &mut pending, &heartbeat);
                     self.telemetry.policy_calls(&evaluation);
                     let context = self.context(at, &policies, origin);
@@ -161,7 +173,8 @@ impl Shards {
                 }
             };
             self.deliver(index, bench);
-            let decided = decided.inspect_err(|refused| self.count_refusal(refused))?;
+            let mut decided = decided.inspect_err(|refused| self.count_refusal(refused))?;
+            self.renew(origin.tenant, &heartbeat.agent_id, &mut decided);
             self.count(&heartbeat.agent_id, &decided.decision);
             Ok(answer(&Reply::new(&decided, &policies, &config.directives, self.load())))
         })
@@ -286,7 +299,9 @@ impl Shard {
         let ticket = match handled.map_err(Refused::Machine)? {
             Handled::Repeat(decision) => {
                 let assignment = self.assignment(decision.slot, policies, key.tenant, at.now);
-                return Ok(Begun::Answered(self.decided(decision, assignment)));
+                // One that came early is never a repeat: that was checked before.
+                let renewal = self.repeated(at.now, &decision);
+                return Ok(Begun::Answered(self.decided(decision, assignment, renewal)));
             }
             Handled::Observe(ticket) => ticket,
         };
@@ -311,7 +326,8 @@ impl Shard {
         }
         let assignment = self.assignment(slot, policies, key.tenant, at.now);
         let memory = self.cold(slot).memory.as_deref().cloned().unwrap_or_default();
-        Ok(Begun::Pending(Pending { ticket, assignment, memory, sent_at_ms }))
+        let is_new = known.is_none();
+        Ok(Begun::Pending(Pending { ticket, assignment, memory, is_new, sent_at_ms }))
     }
 
     /// The second lock: the verdict moves the interval, and its story is kept for `explain`.
@@ -322,7 +338,7 @@ impl Shard {
         evaluation: &Evaluation,
         effects: &mut Effects,
     ) -> Decided {
-        let Pending { ticket, assignment, memory, sent_at_ms } = pending;
+        let Pending { ticket, assignment, memory, sent_at_ms, .. } = pending;
         let verdict = &evaluation.verdict;
         let decision = self.machine.decide(context.at.now, &ticket, verdict, effects);
         self.settle(effects);
@@ -348,7 +364,9 @@ impl Shard {
             };
             cold.last = Some(keep(cold.last.take(), explained));
         }
-        self.decided(decision, assignment)
+        let status = ticket.observation.status;
+        let renewal = Renewal::of_accepted(&decision, status, context.early);
+        self.decided(decision, assignment, renewal)
     }
 
     /// Charges the agent's quota. Over it, the heartbeat is still a sign of life.
@@ -389,13 +407,19 @@ impl Shard {
         Err(Refused::Machine(Refusal::ReadOnly))
     }
 
-    fn decided(&self, decision: Decision, assignment: Assignment) -> Decided {
+    fn decided(
+        &self,
+        decision: Decision,
+        assignment: Assignment,
+        renewal: Option<Renewal>,
+    ) -> Decided {
         let commands = if decision.has_commands {
             self.machine.commands(decision.slot).to_vec()
         } else {
             Vec::new()
         };
-        Decided { decision, commands, assignment, until: self.awaited(decision.slot) }
+        let until = self.awaited(decision.slot);
+        Decided { decision, commands, assignment, until, renewal, leases: Vec::new() }
     }
 }
 

@@ -15,6 +15,7 @@ mod early;
 mod heartbeat;
 mod json;
 mod keeper;
+mod leases;
 mod limiter;
 mod operate;
 pub(crate) mod protobuf;
@@ -40,6 +41,7 @@ pub use cold::Explained;
 pub use driver::drive;
 pub use heartbeat::{Gate, Origin, Refused};
 pub use keeper::keep;
+pub use leases::{Holdings, Renewal};
 pub use limiter::{Charged, Limiter, Quota};
 pub use operate::{BadCursor, Cursor, Found};
 pub use reply::Reply;
@@ -76,6 +78,7 @@ pub struct Shards {
     events: broadcast::Sender<Arc<Event>>,
     start_action: StartAction,
     ask_witness: AskWitness,
+    leases: Arc<dyn Holdings>,
     /// Agents known, over all shards.
     known: Arc<AtomicU32>,
     /// Load of the fleet, 0 to 1, as the bits of an `f64`.
@@ -102,6 +105,8 @@ pub struct Parts {
     pub start_action: StartAction,
     /// What asks a silent agent for a sign of life.
     pub ask_witness: AskWitness,
+    /// What agents hold.
+    pub leases: Arc<dyn Holdings>,
 }
 
 /// The agents of some partitions, and what the shell keeps beside them.
@@ -143,6 +148,7 @@ impl Shards {
             events: broadcast::channel(EVENT_BUFFER).0,
             start_action: parts.start_action,
             ask_witness: parts.ask_witness,
+            leases: parts.leases,
             known,
             load: AtomicU64::new(0),
             floor_base_ms: AtomicU32::new(0),
@@ -258,6 +264,7 @@ impl Shards {
         self.plan(index, bench);
         let effects = &mut bench.effects;
         self.telemetry.events(&effects.events);
+        self.meet(&effects.events);
         for event in effects.events.drain(..) {
             // Nobody may be listening.
             let _ = self.events.send(Arc::new(event));

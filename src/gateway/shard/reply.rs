@@ -5,7 +5,7 @@
 
 use pulsegate_core::Decision;
 use pulsegate_policy::{PolicySet, SourceText};
-use pulsegate_wire::{Command, EarlyRule, Health, Outcome};
+use pulsegate_wire::{Command, EarlyRule, Health, LeaseGrant, Outcome};
 use serde::Serialize;
 
 use super::heartbeat::Decided;
@@ -35,6 +35,7 @@ pub struct Reply<'a> {
     retry: &'a [u32],
     explain: Why<'a>,
     commands: &'a [Command],
+    leases: &'a [LeaseGrant],
     throttle: Option<f64>,
     until: Option<Mark>,
 }
@@ -68,7 +69,7 @@ impl<'a> Reply<'a> {
         let text = policies.text(decided.decision.source);
         let reply =
             Self::compose(&decided.decision, &decided.commands, text, rules, directives, load);
-        Self { until: decided.until, ..reply }
+        Self { leases: &decided.leases, until: decided.until, ..reply }
     }
 
     fn compose(
@@ -99,6 +100,7 @@ impl<'a> Reply<'a> {
                 policy_revision: text.revision,
             },
             commands,
+            leases: &[],
             throttle: throttle(decision.health),
             until: None,
         }
@@ -132,6 +134,13 @@ impl<'a> Reply<'a> {
     #[must_use]
     pub fn without_early_rules(self) -> Self {
         Self { beat_early: None, ..self }
+    }
+
+    /// The same, without leases: they are renewed all the same, and the agent, which does not know,
+    /// counts on them for less long than it could.
+    #[must_use]
+    pub fn without_leases(self) -> Self {
+        Self { leases: &[], ..self }
     }
 
     /// Appends the JSON form.
@@ -169,6 +178,10 @@ impl<'a> Reply<'a> {
         if !self.commands.is_empty() {
             out.extend_from_slice(b",\"commands\":");
             json::any(out, self.commands);
+        }
+        if !self.leases.is_empty() {
+            out.extend_from_slice(b",\"leases\":");
+            json::any(out, self.leases);
         }
         if let Some(share) = self.throttle {
             out.extend_from_slice(b",\"throttle\":");
@@ -216,6 +229,13 @@ impl<'a> Reply<'a> {
                 pb::text(out, 1, &command.id);
                 pb::uint(out, 2, u64::from(command.kind.unsigned_abs()));
                 pb::text(out, 3, &command.name);
+            });
+        }
+        for lease in self.leases {
+            pb::message(out, 10, |out| {
+                pb::text(out, 1, &lease.name);
+                pb::uint(out, 2, lease.token);
+                pb::uint(out, 3, lease.ttl_ms);
             });
         }
         if let Some(share) = self.throttle {

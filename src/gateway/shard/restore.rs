@@ -128,8 +128,8 @@ impl Shards {
         }
     }
 
-    /// Writes down what is durable of every agent, shard by shard, while events go on. Says of
-    /// how many.
+    /// Writes down what is durable of every agent, shard by shard, and of leases, while events go
+    /// on. Says of how many agents.
     fn snapshot(&self) -> Result<u64, SnapshotError> {
         let mut snapshot = self.durable.journal().begin_snapshot();
         let config = self.config.load_full();
@@ -143,6 +143,9 @@ impl Shards {
                 from = next;
             }
         }
+        let leases = self.leases.export().into_iter();
+        let named = leases.map(|(tenant, lease)| (config.tenants.name(tenant).to_owned(), lease));
+        snapshot.add_leases(named.collect());
         snapshot.finish()?;
         Ok(agents)
     }
@@ -187,7 +190,11 @@ impl Returning<'_> {
         match entry {
             Entry::Agent(row) => self.row(&row),
             Entry::Event(event) => self.event(&event),
-            Entry::Lease { .. } => {}
+            Entry::Lease { tenant, lease } => {
+                if let Some(tenant) = self.tenant(&tenant) {
+                    self.shards.leases.restore(tenant, &lease);
+                }
+            }
         }
     }
 
@@ -205,10 +212,15 @@ impl Returning<'_> {
         if let Some(EventKind::FloorMoved(moved)) = &event.kind {
             self.floor_base_ms = moved.base_ms;
         }
-        if event.agent_id.is_empty() {
+        let is_lease =
+            matches!(event.kind, Some(EventKind::LeaseGranted(_) | EventKind::LeaseEnded(_)));
+        if event.agent_id.is_empty() && !is_lease {
             return;
         }
         let Some(tenant) = self.tenant(&event.tenant) else { return };
+        if is_lease {
+            return self.shards.leases.apply(tenant, event);
+        }
         let class = self.class(&event.class);
         let key = self.shards.key(tenant, &event.agent_id);
         let mut shard = self.shards.lock(self.shards.index(&key));

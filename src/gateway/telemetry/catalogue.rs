@@ -313,6 +313,15 @@ catalogue! {
         "Starts in the ten minutes before the last start, which counts: three are a restart loop.";
     Watchers = "pulsegate_watchers", Kind::Gauge, [],
         "Clients that watch.";
+    Leases = "pulsegate_leases", Kind::Gauge, [],
+        "Leases that are held, or about to be: their grant is on its way to the disk.";
+    LeaseGrants = "pulsegate_lease_grants_total", Kind::Counter, [],
+        "Grants of leases, each with a new fencing token.";
+    LeaseEnds = "pulsegate_lease_ends_total", Kind::Counter,
+        [Label::Words("reason", super::LEASE_ENDS)],
+        "Leases that ended; undone ones were never told, as the journal was too slow.";
+    LeaseWaiters = "pulsegate_lease_waiters", Kind::Gauge, [],
+        "Requests that wait in line for a lease.";
     Memory = "pulsegate_agent_memory_bytes", Kind::Gauge,
         [Label::Words("part", &["hot", "cold"])],
         "Memory of the agents: records, ids, map and wheel (hot), and all else (cold).";

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use pulsegate_core::{Action, ActionOutcome, Event, EventKind, IncidentKind, Millis, Suspicion};
 use pulsegate_policy::{LogLevel, LogLine};
+use pulsegate_wire::event::{LeaseEnded, LeaseGranted};
 use pulsegate_wire::{AckOutcome, Health, State};
 use tracing::{debug, error, info, warn};
 
 use super::catalogue::Id;
-use super::{ACTION_OUTCOMES, Gauge, ProbeOutcome, TRANSITIONS, Telemetry};
+use super::{ACTION_OUTCOMES, Gauge, LEASE_ENDS, ProbeOutcome, TRANSITIONS, Telemetry};
 
 /// Starts within ten minutes that are a loop. Source: DESIGN §4.
 const RESTART_LOOP: u32 = 3;
@@ -58,6 +59,26 @@ impl Telemetry {
             self.count(event);
             log(event, class, tenant);
         });
+    }
+
+    /// A lease was granted, with a new token.
+    pub fn lease_granted(&self, lease: &LeaseGranted) {
+        self.inner.cells.add(Id::LeaseGrants, 0, 1);
+        let LeaseGranted { name, holder, token, ttl_ms } = lease;
+        debug!(lease = name, holder, token, ttl_ms, "a lease was granted");
+    }
+
+    /// A lease has ended.
+    pub fn lease_ended(&self, lease: &LeaseEnded) {
+        let LeaseEnded { name, holder, token, reason } = lease;
+        let place = LEASE_ENDS.iter().position(|word| word == reason).unwrap_or_default();
+        self.inner.cells.add(Id::LeaseEnds, place, 1);
+        debug!(lease = name, holder, token, reason, "a lease has ended");
+    }
+
+    /// An operator took a lease back.
+    pub fn lease_revoked(&self, name: &str, token: u64) {
+        info!(lease = name, token, "a lease was revoked by an operator");
     }
 
     fn count(&self, event: &Event) {

@@ -146,6 +146,8 @@ label! {
     }
 }
 
+/// Why a lease can end.
+const LEASE_ENDS: &[&str] = &["released", "expired", "revoked", "undone"];
 /// Words of [`Fault`], in its order.
 const FAULTS: &[&str] = &{
     let mut words = [""; Fault::ALL.len()];
@@ -191,10 +193,14 @@ pub enum Gauge {
     PromiseConflict,
     /// Starts in the ten minutes before the last start.
     StartsLately,
+    /// Leases that are held, or about to be.
+    Leases,
+    /// Requests that wait in line for a lease.
+    LeaseWaiters,
 }
 
 impl Gauge {
-    const ALL: [(Self, Id); 8] = [
+    const ALL: [(Self, Id); 10] = [
         (Self::Connections, Id::Connections),
         (Self::InFlight, Id::InFlight),
         (Self::ActionsOpen, Id::ActionsOpen),
@@ -203,6 +209,8 @@ impl Gauge {
         (Self::FloorBase, Id::FloorBase),
         (Self::PromiseConflict, Id::PromiseConflict),
         (Self::StartsLately, Id::StartsLately),
+        (Self::Leases, Id::Leases),
+        (Self::LeaseWaiters, Id::LeaseWaiters),
     ];
     /// Steps of one; kept as whole numbers so that adding needs no loop.
     const STEPS: f64 = 1e6;

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use http_body_util::Either;
 use pulsegate_wire::{Code, Problem};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use super::Shared;
@@ -38,8 +38,9 @@ pub(super) struct Session {
     pub(super) alt_svc: Option<HeaderValue>,
 }
 
-/// A request on the control runtime.
-type Routed = JoinHandle<Result<Response<axum::body::Body>, Infallible>>;
+/// A request on the control runtime. A set ends what is in it when it is dropped: nobody waits in
+/// line for a lease whose client has gone.
+type Routed = JoinSet<Result<Response<axum::body::Body>, Infallible>>;
 
 /// What a request has come to once its head was read.
 enum Begun<B> {
@@ -161,8 +162,8 @@ impl Session {
         }
     }
 
-    /// The operator's routes, on the control runtime: they may take long, and a panic there
-    /// ends with the request.
+    /// The operator's routes, and what agents ask of leases, on the control runtime: they may take
+    /// long, and a panic there ends with the request.
     fn route<B>(&self, mut request: Request<B>) -> Routed
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -170,18 +171,21 @@ impl Session {
     {
         request.extensions_mut().insert(self.kind);
         let router = self.shared.router.clone();
-        self.shared.control.spawn(router.oneshot(request.map(axum::body::Body::new)))
+        let mut serving = JoinSet::new();
+        serving.spawn_on(router.oneshot(request.map(axum::body::Body::new)), &self.shared.control);
+        serving
     }
 }
 
-/// Waits for the answer of one of the operator's routes.
-async fn routed(serving: Routed) -> Result<Answer, Rejection> {
-    match tokio::time::timeout(OPERATOR_TIME, serving).await {
-        Ok(Ok(Ok(response))) => Ok(response.map(Either::Right)),
-        Ok(Err(error)) => {
+/// Waits for the answer of a request on the control runtime.
+async fn routed(mut serving: Routed) -> Result<Answer, Rejection> {
+    match tokio::time::timeout(OPERATOR_TIME, serving.join_next()).await {
+        Ok(Some(Ok(Ok(response)))) => Ok(response.map(Either::Right)),
+        Ok(Some(Err(error))) => {
             tracing::error!(%error, "a request could not be handled: a bug");
             Err(internal())
         }
+        Ok(None) => Err(internal()),
         Err(_) => {
             Err(Rejection::of(Problem::new(Code::RequestTimeout, "the request took too long"))
                 .closing())

@@ -56,13 +56,13 @@ fn refused(checked: Checked) -> Option<(alloc::string::String, Option<f64>)> {
 
 #[test]
 fn requests_are_checked_field_by_field() {
-    let good = Acquire { holder: "a".to_string(), ttl_ms: 3_000, wait_ms: 55_000 };
+    let good = Acquire { holder: "a".to_string(), ttl_ms: 3_000, wait_ms: 25_000 };
     assert_eq!(refused(good.validate()), None);
     let cases = [
         (Acquire { holder: "a b".to_string(), ..good.clone() }, "holder", 128.0),
         (Acquire { ttl_ms: 2_999, ..good.clone() }, "ttl_ms", 3_000.0),
         (Acquire { ttl_ms: 86_400_001, ..good.clone() }, "ttl_ms", 86_400_000.0),
-        (Acquire { wait_ms: 55_001, ..good }, "wait_ms", 55_000.0),
+        (Acquire { wait_ms: 25_001, ..good }, "wait_ms", 25_000.0),
     ];
     for (request, field, limit) in cases {
         assert_eq!(refused(request.validate()), Some((field.to_string(), Some(limit))));

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("recovery", &["clock", "config", "telemetry", "watch", "durable"]),
     ("witness", &["clock", "config", "telemetry"]),
     ("shard", &["clock", "config", "telemetry", "watch", "durable", "recovery"]),
+    ("lease", &["clock", "config", "telemetry", "watch", "durable", "shard"]),
     ("admission", &["clock", "config", "telemetry", "shard"]),
     ("dashboard", &["clock", "config", "telemetry"]),
     (
@@ -26,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "durable",
             "recovery",
             "shard",
+            "lease",
             "admission",
             "dashboard",
         ],

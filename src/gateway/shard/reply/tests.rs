@@ -29,7 +29,9 @@ fn both_forms(health: Health, load: f64, rules: &[EarlyRule]) -> [Directive; 2] 
         [Command { id: "c1".into(), kind: CommandKind::Custom as i32, name: "x".into() }];
     let text = SourceText { policy: "steady", revision: "0123456789ab", reason: "queue \"fills\"" };
     let decision = decision(health);
+    let leases = [LeaseGrant { name: "leader".into(), token: (3 << 32) | 9, ttl_ms: 30_000 }];
     let reply = Reply::compose(&decision, &commands, text, rules, &directives, load);
+    let reply = Reply { leases: &leases, ..reply };
     let (mut json, mut protobuf) = (Vec::new(), Vec::new());
     reply.write_json(&mut json);
     reply.write_protobuf(&mut protobuf);
@@ -51,6 +53,8 @@ fn both_forms_say_the_same_and_say_everything() {
     assert_eq!(json.retry, [1_000, 2_000, 4_000, 8_000]);
     assert_eq!(json.throttle, Some(0.5));
     assert_eq!(json.commands[0].name, "x");
+    assert_eq!((&*json.leases[0].name, json.leases[0].token), ("leader", (3 << 32) | 9));
+    assert_eq!(json.leases[0].ttl_ms, 30_000);
     let early = json.beat_early.unwrap();
     assert_eq!((early.min_gap_ms, early.spread_ms), (5_000, 1_000));
     assert_eq!(early.rules, rules);

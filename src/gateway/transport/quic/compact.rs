@@ -291,6 +291,7 @@ impl Link {
             reply.without_explain(),
             reply.without_explain().without_commands(),
             reply.without_explain().without_commands().without_early_rules(),
+            reply.without_explain().without_commands().without_early_rules().without_leases(),
         ];
         for (left_away, less) in less.iter().enumerate() {
             let write = |out: &mut Vec<u8>| {
