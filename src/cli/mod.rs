@@ -9,6 +9,7 @@ mod beat;
 mod config;
 mod demo;
 mod explain;
+mod leases;
 mod operator;
 mod serve;
 mod text;
@@ -87,6 +88,8 @@ enum Command {
     Agents(agents::Args),
     /// Say why an agent beats at its cadence.
     Explain(explain::Args),
+    /// List the leases that are held.
+    Leases(leases::Args),
     /// Print what happens, as it happens.
     Watch(watch::Args),
     /// Send one heartbeat and print the directive.
@@ -109,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Agents(args) => agents::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Leases(args) => leases::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Beat(args) => beat::run(&args),
         Command::Config(args) => config::run(&args),

@@ -135,6 +135,13 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("AgentPage", value(to_value(AgentPage { agents: vec![agent()], next: text() }))),
         ("FleetView", value(to_value(fleet()))),
         ("ExplainView", value(to_value(explain()))),
+        ("Acquire", value(to_value(lease::Acquire { holder: "a".into(), ttl_ms: 1, wait_ms: 1 }))),
+        ("Renew", value(to_value(lease::Renew { token: 1, ttl_ms: 1 }))),
+        ("Release", value(to_value(lease::Release { token: 1 }))),
+        ("LeaseHold", value(to_value(lease_hold()))),
+        ("Released", value(to_value(lease::Released { released: true }))),
+        ("CheckView", value(to_value(lease_check()))),
+        ("LeasePage", value(to_value(lease_page()))),
     ]
 }
 
@@ -230,6 +237,38 @@ fn directive() -> Directive {
         leases: vec![LeaseGrant { name: "l".to_owned(), token: 1, ttl_ms: 1 }],
         throttle: Some(0.5),
     }
+}
+
+fn lease_hold() -> lease::LeaseHold {
+    lease::LeaseHold {
+        name: "l".to_owned(),
+        holder: "a".to_owned(),
+        token: 1,
+        ttl_ms: 1,
+        waited_ms: 1,
+        beat_now: true,
+    }
+}
+
+fn lease_check() -> lease::CheckView {
+    lease::CheckView {
+        valid: true,
+        verdict: lease::CheckVerdict::Superseded,
+        expires_in_ms: Some(1),
+    }
+}
+
+fn lease_page() -> lease::LeasePage {
+    let lease = lease::LeaseView {
+        name: "l".to_owned(),
+        tenant: "default".to_owned(),
+        holder: "a".to_owned(),
+        token: 1,
+        ttl_ms: 1,
+        expires_in_ms: 1,
+        waiting: 1,
+    };
+    lease::LeasePage { leases: vec![lease], next: text() }
 }
 
 fn agent() -> AgentView {
