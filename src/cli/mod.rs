@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod explain;
 mod leases;
+mod journal;
 mod operator;
 mod serve;
 mod text;
@@ -96,6 +97,8 @@ enum Command {
     Beat(beat::Args),
     /// Print or check a configuration.
     Config(config::Args),
+    /// Look at a journal, check it, copy it, put a copy back.
+    Journal(journal::Args),
     /// One agent of the demo.
     #[command(hide = true)]
     DemoAgent(demo::AgentArgs),
@@ -116,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Beat(args) => beat::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Journal(args) => journal::run(&args),
         Command::DemoAgent(args) => demo::run_agent(&args),
         Command::DemoRestart(args) => demo::run_restart(&args),
     };

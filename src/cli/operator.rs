@@ -12,6 +12,10 @@ use super::{Exit, Failure, Outcome};
 /// Longest time that one question takes. Source: chosen; people wait no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest pause within a download. Source: chosen; a gateway first writes the copy that it sends,
+/// which takes minutes where the journal is large and the disk is slow.
+const DOWNLOAD_PAUSE: Duration = Duration::from_secs(600);
+
 /// Which gateway to ask, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Gateway {
@@ -101,6 +105,19 @@ impl Asked {
         }
         let problem: Option<Problem> = serde_json::from_slice(body).ok();
         Err(Failure::new(Exit::Refused, describe(status, problem)))
+    }
+
+    /// Hands the body of `GET path` over in pieces, however long it is.
+    pub(super) async fn download(
+        &mut self,
+        path: &str,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Outcome {
+        let answer = self.connection.download(path, DOWNLOAD_PAUSE, &mut take).await;
+        let response = answer.map_err(|error| {
+            Failure::new(Exit::Unavailable, format!("no answer from {}: {error}", self.url))
+        })?;
+        self.accept(response.status(), response.body())
     }
 
     async fn exchange(

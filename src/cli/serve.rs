@@ -99,7 +99,7 @@ impl Args {
 
 /// Where the state of a service belongs when nothing is said: systemd tells its services; others
 /// follow the XDG base directories.
-fn data_directory() -> Result<PathBuf, Failure> {
+pub(super) fn data_directory() -> Result<PathBuf, Failure> {
     let variable = |name: &str| {
         let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
         Some(PathBuf::from(value)).filter(|path| path.is_absolute())

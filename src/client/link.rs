@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -10,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::Error;
 use crate::target::Target;
@@ -86,6 +88,36 @@ impl Connection {
         let answer = send(&mut fresh, request).await?;
         self.sender = Some(fresh);
         Ok(answer)
+    }
+
+    /// Sends `GET path` over a connection of its own and hands the body over in pieces, however
+    /// long it is; that of an answer other than a success comes back with it.
+    ///
+    /// # Errors
+    /// [`LinkError`], when no answer came back, it stopped for longer than `pause`, or a piece was
+    /// not taken; then some pieces may have been.
+    pub async fn download(
+        &self,
+        path: &str,
+        pause: Duration,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<Response<Bytes>, LinkError> {
+        let stopped = |_| LinkError::Body(format!("nothing came for {} s", pause.as_secs()));
+        let request = self.compose(Method::GET, path, Bytes::new())?;
+        let mut sender = self.connect().await?;
+        let sent = sender.send_request(request);
+        let (head, mut body) = timeout(pause, sent).await.map_err(stopped)??.into_parts();
+        if !head.status.is_success() {
+            let body = Limited::new(body, ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| LinkError::Body(error.to_string()))?.to_bytes();
+            return Ok(Response::from_parts(head, body));
+        }
+        while let Some(frame) = timeout(pause, body.frame()).await.map_err(stopped)? {
+            if let Ok(piece) = frame?.into_data() {
+                take(&piece).map_err(|error| LinkError::Body(error.to_string()))?;
+            }
+        }
+        Ok(Response::from_parts(head, Bytes::new()))
     }
 
     fn compose(
