@@ -7,6 +7,7 @@
 mod agents;
 mod beat;
 mod config;
+mod dead_letters;
 mod demo;
 mod explain;
 mod journal;
@@ -93,6 +94,8 @@ enum Command {
     Leases(leases::Args),
     /// Print what happens, as it happens.
     Watch(watch::Args),
+    /// List, show, replay or remove what a gateway could not handle.
+    DeadLetters(dead_letters::Args),
     /// Send one heartbeat and print the directive.
     Beat(beat::Args),
     /// Print or check a configuration.
@@ -117,6 +120,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Leases(args) => leases::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Beat(args) => beat::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Journal(args) => journal::run(&args),

@@ -15,6 +15,29 @@ pub(super) fn duration(milliseconds: u64) -> String {
     }
 }
 
+/// An instant as people and machines read it: `2026-11-23T02:44:00Z`.
+pub(super) fn instant(unix_ms: u64) -> String {
+    let (days, second) = (unix_ms / 86_400_000, unix_ms / 1_000 % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day since 1970 in the Gregorian calendar. Source: the algorithm
+/// `civil_from_days` of <https://howardhinnant.github.io/date_algorithms.html>: years begin in
+/// March, so that the day which may be missing is the last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let first = (153 * month + 2) / 5;
+    let is_next = month >= 10;
+    let number = if is_next { month - 9 } else { month + 3 };
+    (era * 400 + year + u64::from(is_next), number, day - first + 1)
+}
+
 /// Rows under a head, each column as wide as it needs to be; `right` names the columns of
 /// numbers.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
@@ -61,6 +84,20 @@ pub(super) fn print_json(value: &impl serde::Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_are_dates_of_the_calendar() {
+        let said = [0, 951_782_400_000, 951_868_799_999, 1_795_401_840_000, 4_102_444_800_000]
+            .map(instant);
+        let expected = [
+            "1970-01-01T00:00:00Z",
+            "2000-02-29T00:00:00Z",
+            "2000-02-29T23:59:59Z",
+            "2026-11-23T02:44:00Z",
+            "2100-01-01T00:00:00Z",
+        ];
+        assert_eq!(said, expected);
+    }
 
     #[test]
     fn durations_read_as_people_say_them() {

@@ -178,6 +178,7 @@ impl Gateway {
             clock: clock.clone(),
             config: current.clone(),
             telemetry: telemetry.clone(),
+            backups: api::Backups::default(),
             ready: ready.clone(),
         });
         let shared = Arc::new(Shared {

@@ -7,6 +7,10 @@ use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod journal;
+
+pub use journal::{DeadLetterPage, DeadLetterView, JournalView, PurgeView, ReplayView};
+
 use crate::{Event, Health, State, Status};
 
 /// One agent, as `GET /v1/agents/{id}` and listings show it.

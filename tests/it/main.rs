@@ -4,11 +4,13 @@
 #![allow(unreachable_pub, reason = "one binary whose modules share what is pub")]
 
 mod api;
+mod backups;
 mod cli;
 mod client;
 mod config;
 mod conformance;
 mod connections;
+mod dead_letters;
 mod demo;
 mod heartbeats;
 mod http3;

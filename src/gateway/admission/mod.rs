@@ -13,4 +13,4 @@ pub use authenticate::{Authenticated, Identity, authenticate};
 pub use limit::Sources;
 pub use rejection::Rejection;
 pub use shed::{Permit, Shed};
-pub use validate::{Checked, Format, batch, heartbeat};
+pub use validate::{Checked, Format, batch, framed, heartbeat, items, named};

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use http::HeaderValue;
 use prost::Message as _;
-use pulsegate_wire::{Code, Heartbeat, Problem, limits};
+use pulsegate_wire::{Code, Heartbeat, Problem, SCHEMA, limits};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -45,9 +45,15 @@ impl Format {
     /// The content type of an answer in this form.
     #[must_use]
     pub const fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(self.media_type())
+    }
+
+    /// The media type of a body in this form.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Json => HeaderValue::from_static("application/json"),
-            Self::Protobuf => HeaderValue::from_static("application/x-protobuf"),
+            Self::Json => "application/json",
+            Self::Protobuf => "application/x-protobuf",
         }
     }
 }
@@ -58,11 +64,41 @@ impl Format {
 /// `malformed`, `field_invalid` or `schema_unsupported`, naming the place.
 pub fn heartbeat(format: Format, body: &[u8]) -> Result<Heartbeat, Box<Problem>> {
     let heartbeat: Heartbeat = match format {
-        Format::Json => json(body)?,
+        Format::Json => json_heartbeat(body)?,
         Format::Protobuf => Heartbeat::decode(body).map_err(protobuf_problem)?,
     };
     heartbeat.validate()?;
     Ok(heartbeat)
+}
+
+/// The heartbeats of a batch as they came, in order; none where it cannot be taken apart.
+#[must_use]
+pub fn items(format: Format, body: &[u8]) -> Vec<&[u8]> {
+    match format {
+        Format::Json => json::<Bounded<&RawValue>>(body).map_or_else(
+            |_| Vec::new(),
+            |Bounded(items)| items.into_iter().map(|raw| raw.get().as_bytes()).collect(),
+        ),
+        Format::Protobuf => protobuf_items(body, BATCH_ITEM).unwrap_or_default(),
+    }
+}
+
+/// The heartbeat in a frame of the compact protocol, as it came; empty where there is none.
+#[must_use]
+pub fn framed(frame: &[u8]) -> &[u8] {
+    let items = protobuf_items(frame, FRAMED_HEARTBEAT).unwrap_or_default();
+    items.last().copied().unwrap_or_default()
+}
+
+/// The name in a heartbeat that may be bad otherwise; empty where there is none to be found.
+#[must_use]
+pub fn named(format: Format, body: &[u8]) -> String {
+    match format {
+        Format::Json => json_id(body),
+        Format::Protobuf => {
+            Heartbeat::decode(body).map_or_else(|_| String::new(), |beat| shown_id(beat.agent_id))
+        }
+    }
 }
 
 /// Reads a batch: each heartbeat validated, or its problem, with the name that it gave.
@@ -92,6 +128,27 @@ fn check(heartbeat: Checked) -> Checked {
 /// A name as it is given back: nothing that was no name to begin with.
 fn shown_id(agent_id: String) -> String {
     if pulsegate_wire::AgentId::check(&agent_id).is_ok() { agent_id } else { String::new() }
+}
+
+/// Tag of a heartbeat in a [`pulsegate_wire::Batch`].
+const BATCH_ITEM: u32 = 1;
+/// Tag of a heartbeat in a [`pulsegate_wire::ClientFrame`].
+const FRAMED_HEARTBEAT: u32 = 2;
+
+/// Reads one heartbeat in JSON. One of another schema may have fields of other types: what is
+/// wrong with it is its schema.
+fn json_heartbeat(body: &[u8]) -> Result<Heartbeat, Box<Problem>> {
+    #[derive(serde::Deserialize)]
+    struct Marked {
+        schema: u32,
+    }
+    json(body).map_err(|problem| {
+        let marked = serde_json::from_slice::<Marked>(body).ok();
+        let schema = marked.map_or(SCHEMA, |marked| marked.schema);
+        let is_known = schema <= SCHEMA || problem.code() != Some(Code::FieldInvalid);
+        let unknown = || Heartbeat { schema, ..Heartbeat::default() }.validate().err();
+        if is_known { problem } else { unknown().unwrap_or(problem) }
+    })
 }
 
 /// Reads one JSON object.
@@ -164,14 +221,21 @@ fn too_many() -> Box<Problem> {
     })
 }
 
-/// Reads a batch heartbeat by heartbeat: a bad one costs only itself, and a million empty ones
-/// (two bytes each) never become a million values.
-fn protobuf_batch(mut body: &[u8]) -> Result<Vec<Checked>, Box<Problem>> {
+/// Reads a batch heartbeat by heartbeat: a bad one costs only itself.
+fn protobuf_batch(body: &[u8]) -> Result<Vec<Checked>, Box<Problem>> {
+    let items = protobuf_items(body, BATCH_ITEM)?.into_iter();
+    let read = |item| Heartbeat::decode(item).map_err(|e| (String::new(), protobuf_problem(e)));
+    Ok(items.map(read).collect())
+}
+
+/// The messages with this tag: a million empty ones (two bytes each) never become a million
+/// values.
+fn protobuf_items(mut body: &[u8], wanted: u32) -> Result<Vec<&[u8]>, Box<Problem>> {
     use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
     let mut items = Vec::new();
     while !body.is_empty() {
         let (tag, wire_type) = decode_key(&mut body).map_err(protobuf_problem)?;
-        if (tag, wire_type) != (1, WireType::LengthDelimited) {
+        if (tag, wire_type) != (wanted, WireType::LengthDelimited) {
             skip_field(wire_type, tag, &mut body, DecodeContext::default())
                 .map_err(protobuf_problem)?;
             continue;
@@ -184,8 +248,7 @@ fn protobuf_batch(mut body: &[u8]) -> Result<Vec<Checked>, Box<Problem>> {
         if items.len() == limits::BATCH_ITEMS {
             return Err(too_many());
         }
-        let heartbeat = Heartbeat::decode(item);
-        items.push(heartbeat.map_err(|e| (String::new(), protobuf_problem(e))));
+        items.push(item);
     }
     Ok(items)
 }
@@ -200,7 +263,7 @@ fn json_batch(body: &[u8]) -> Result<Vec<Checked>, Box<Problem>> {
     })?;
     let item = |raw: &RawValue| {
         let body = raw.get().as_bytes();
-        json::<Heartbeat>(body).map_err(|problem| (json_id(body), problem))
+        json_heartbeat(body).map_err(|problem| (json_id(body), problem))
     };
     Ok(items.into_iter().map(item).collect())
 }

@@ -12,9 +12,11 @@
 
 mod agents;
 mod chunks;
+mod dead_letters;
 mod explain;
 mod fleet;
 mod guard;
+mod journal;
 mod leases;
 mod pages;
 mod problem;
@@ -41,6 +43,7 @@ use crate::shard::Shards;
 use crate::telemetry::Telemetry;
 use crate::watch::Hub;
 
+pub use journal::Backups;
 use problem::Refused;
 
 /// Which routes a listener serves. Every request carries it as an extension; one without it is
@@ -72,6 +75,8 @@ pub struct State {
     pub config: Arc<ArcSwap<Config>>,
     /// Metrics and log.
     pub telemetry: Telemetry,
+    /// Copies of the journal that are made.
+    pub backups: Backups,
     /// Whether heartbeats are welcome: not yet at the start, no longer at the end.
     pub ready: Arc<AtomicBool>,
 }
@@ -110,6 +115,19 @@ fn routes() -> Vec<Route> {
         route("/v1/leases/{name}/release", &["post"], post(leases::release)),
         route("/v1/leases/{name}/check", &["get"], get(leases::check)),
         route("/v1/watch", &["get"], get(watch::watch)),
+        route("/v1/journal", &["get"], get(journal::show)),
+        route("/v1/journal/backup", &["get"], get(journal::backup)),
+        route(
+            "/v1/dead-letters",
+            &["get", "delete"],
+            get(dead_letters::list).delete(dead_letters::purge),
+        ),
+        route(
+            "/v1/dead-letters/{id}",
+            &["get", "delete"],
+            get(dead_letters::show).delete(dead_letters::delete),
+        ),
+        route("/v1/dead-letters/{id}/replay", &["post"], post(dead_letters::replay)),
         // The transport serves these itself; what arrives here came by another method.
         route("/v1/heartbeats", &["post"], post(not_found)),
         route("/v1/heartbeats/batch", &["post"], post(not_found)),

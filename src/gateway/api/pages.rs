@@ -25,6 +25,9 @@ GET  /v1/agents/{id}/explain     why its interval is what it is
 POST /v1/agents/{id}/pause       watch it, but do nothing about it; /resume ends that
 POST /v1/leases/{name}/acquire   a lease with a fencing token; /renew, /release; GET /check?token=
 GET  /v1/leases                  who holds what; DELETE /v1/leases/{name} takes a lease back
+GET  /v1/watch                   what happens, as server-sent events; ?since=&wait= polls
+GET  /v1/journal                 how the journal does; /backup is a copy of it
+GET  /v1/dead-letters            what could not be handled; /{id}, /{id}/replay, DELETE
 GET  /health/agents              the fleet at a glance; /health/agents/{id}: 200 alive, 503 not
 GET  /metrics                    for Prometheus
 GET  /healthz /readyz            of the gateway itself

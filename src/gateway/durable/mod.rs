@@ -11,6 +11,7 @@
 //! This room may touch `clock`, `config`, `telemetry`, `watch` and the journal.
 
 mod commits;
+mod letters;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,8 @@ use crate::watch::Hub;
 
 use commits::Commits;
 pub use commits::{Mark, Unavailable};
+use letters::Allowance;
+pub use letters::REORDERED;
 
 /// How long an answer waits for the disk. Larger: a slow disk costs fewer retries; smaller: an
 /// agent learns sooner that it has to come again, and its first retry is due after a second.
@@ -55,6 +58,7 @@ struct Inner {
     /// Raised whenever events could not be queued: what the journal lacks, a snapshot has to
     /// bring.
     lost: AtomicU64,
+    letters: Allowance,
 }
 
 impl Durable {
@@ -83,6 +87,7 @@ impl Durable {
             config: ArcSwap::new(config.clone()),
             is_ephemeral: config.journal.ephemeral,
             lost: AtomicU64::new(0),
+            letters: Allowance::default(),
         };
         Ok((Self { inner: Arc::new(inner) }, opened))
     }

@@ -15,6 +15,7 @@ mod early;
 mod heartbeat;
 mod json;
 mod keeper;
+mod late;
 mod leases;
 mod limiter;
 mod operate;

@@ -309,6 +309,9 @@ catalogue! {
         "Heartbeats that were to be recorded and did not fit.";
     DeadLetters = "pulsegate_dead_letters", Kind::Gauge, [],
         "Dead letters kept.";
+    DeadLettersMade = "pulsegate_dead_letters_total", Kind::Counter,
+        [Label::Words("result", &["kept", "dropped"])],
+        "What could not be handled: kept as a dead letter, or too much of it at once.";
     StartsLately = "pulsegate_starts_lately", Kind::Gauge, [],
         "Starts in the ten minutes before the last start, which counts: three are a restart loop.";
     Watchers = "pulsegate_watchers", Kind::Gauge, [],

@@ -50,6 +50,12 @@ macro_rules! label {
         impl $name {
             /// The words of the label, in order.
             pub const WORDS: &'static [&'static str] = &[$($word,)+];
+
+            /// The word of this one.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
         }
     };
 }
@@ -301,6 +307,11 @@ impl Telemetry {
     /// An answer was a problem document.
     pub fn rejected(&self, code: Code) {
         self.inner.cells.add(Id::Problems, code as usize, 1);
+    }
+
+    /// Something could not be handled; whether it is kept as a dead letter.
+    pub fn dead_letter(&self, is_kept: bool) {
+        self.inner.cells.add(Id::DeadLettersMade, usize::from(!is_kept), 1);
     }
 
     /// A heartbeat was over a quota.

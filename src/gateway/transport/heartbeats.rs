@@ -9,10 +9,11 @@ use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http_body::Body;
 use pulsegate_core::TenantId;
-use pulsegate_wire::limits;
+use pulsegate_wire::{Outcome, Problem, limits};
 use tracing::{Span, info_span};
 
 use super::batch::{self, BatchAnswer, Held};
+use super::letters::{self, Sent};
 use super::respond::{self, Answer};
 use super::service::{Session, trace, transport};
 use super::{body, respond::internal};
@@ -116,12 +117,17 @@ impl Session {
     }
 
     fn single(&self, head: &Head, body: &[u8]) -> Result<Handled, Rejection> {
-        let heartbeat = admission::heartbeat(head.format, body).map_err(Rejection::of)?;
+        let heartbeat = admission::heartbeat(head.format, body).map_err(|problem| {
+            self.shared.refused(self.sent(head), body, &problem);
+            Rejection::of(problem)
+        })?;
         let telemetry = &self.shared.telemetry;
         let peer = self.peer.address().ip();
         let gate = self.shared.gate(peer);
         let origin = Origin { tenant: head.tenant, peer, gate: &gate, early: self.peer.is_early() };
+        let mut is_overtaken = false;
         let answered = self.shared.shards.handle_heartbeat(origin, heartbeat, |reply| {
+            is_overtaken = reply.outcome() == Outcome::Stale;
             telemetry.heartbeat(head.transport, reply.outcome().into());
             BUFFER.with_borrow_mut(|buffer| {
                 buffer.clear();
@@ -130,6 +136,9 @@ impl Session {
                 Handled { bytes, until: reply.until(), held: Vec::new() }
             })
         });
+        if is_overtaken {
+            self.shared.overtaken(self.sent(head), body);
+        }
         answered.map_err(|refused| {
             telemetry.heartbeat(head.transport, outcome(&refused));
             self.shared.refusal(refused)
@@ -152,6 +161,8 @@ impl Session {
         for (_, (_, problem)) in &bad {
             problem.code().into_iter().for_each(|code| telemetry.rejected(code));
         }
+        self.keep_refused(head, body, &bad);
+        let mut overtaken = Vec::new();
         let mut bad = bad.into_iter().peekable();
         let peer = self.peer.address().ip();
         let gate = self.shared.gate(peer);
@@ -163,6 +174,7 @@ impl Session {
             match result {
                 Ok(reply) => {
                     telemetry.heartbeat(head.transport, reply.outcome().into());
+                    overtaken.extend((reply.outcome() == Outcome::Stale).then_some(place));
                     answer.directive(id, reply);
                 }
                 Err(refused) => {
@@ -174,7 +186,37 @@ impl Session {
             }
         });
         bad.for_each(|(_, (id, problem))| answer.problem(&id, &problem));
+        self.keep_overtaken(head, body, &overtaken);
         Ok(answer.finish())
+    }
+
+    fn sent(&self, head: &Head) -> Sent {
+        let &Head { tenant, format, transport, .. } = head;
+        Sent { tenant, transport, format, is_early: self.peer.is_early() }
+    }
+
+    /// Keeps what of a batch was refused and is to be kept. Its bytes are looked for anew: that is
+    /// rare, and a batch in order pays nothing for it.
+    fn keep_refused(&self, head: &Head, body: &[u8], bad: &[(usize, (String, Box<Problem>))]) {
+        if !bad.iter().any(|(_, (_, problem))| letters::is_kept(problem)) {
+            return;
+        }
+        let items = admission::items(head.format, body);
+        for (place, (_, problem)) in bad {
+            let item = items.get(*place).copied();
+            item.into_iter().for_each(|item| self.shared.refused(self.sent(head), item, problem));
+        }
+    }
+
+    /// The same of what came after newer ones.
+    fn keep_overtaken(&self, head: &Head, body: &[u8], places: &[usize]) {
+        if places.is_empty() {
+            return;
+        }
+        let items = admission::items(head.format, body);
+        for item in places.iter().filter_map(|&place| items.get(place)) {
+            self.shared.overtaken(self.sent(head), item);
+        }
     }
 }
 

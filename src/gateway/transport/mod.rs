@@ -14,6 +14,7 @@ mod batch;
 mod body;
 mod connection;
 mod heartbeats;
+mod letters;
 mod listen;
 mod pace;
 mod peer;

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message as _;
 use pulsegate_core::TenantId;
-use pulsegate_wire::{AgentId, ClientFrame, Code, FromClient, Heartbeat, Hello, Welcome, limits};
+use pulsegate_wire::{
+    AgentId, ClientFrame, Code, FromClient, Heartbeat, Hello, Outcome, Welcome, limits,
+};
 use quinn::{RecvStream, SendDatagramError, SendStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,10 +24,11 @@ use super::held::{Held, Line};
 use super::push::{Agents, Pushes};
 use super::stream::{self, Writer};
 use super::{Handshake, NO_ERROR, close_code, draining};
-use crate::admission::{Identity, Rejection};
+use crate::admission::{self, Format, Identity, Rejection};
 use crate::shard::{Item, Origin, Refused, Reply, protobuf as pb};
 use crate::telemetry::{BeatOutcome, Transport};
 use crate::transport::heartbeats::outcome;
+use crate::transport::letters::Sent;
 use crate::transport::respond::internal;
 use crate::transport::{Phase, Shared};
 
@@ -59,7 +62,7 @@ pub(super) enum Way {
 /// Heartbeats that came together, in order. Handled together they cost less than half: their
 /// agents are found at once, and policies see them as rows (bench `transports`).
 #[derive(Default)]
-pub(super) struct Burst(Vec<Heartbeat>);
+pub(super) struct Burst(Vec<(Heartbeat, Bytes)>);
 
 impl Burst {
     /// Whether another one fits.
@@ -67,11 +70,12 @@ impl Burst {
         self.0.len() < limits::STREAM_HEARTBEATS
     }
 
-    fn push(&mut self, heartbeat: Heartbeat) {
-        self.0.push(heartbeat);
+    /// Takes a heartbeat, with the frame that it came in.
+    fn push(&mut self, heartbeat: Heartbeat, frame: Bytes) {
+        self.0.push((heartbeat, frame));
     }
 
-    fn take(&mut self) -> Vec<Heartbeat> {
+    fn take(&mut self) -> Vec<(Heartbeat, Bytes)> {
         std::mem::take(&mut self.0)
     }
 }
@@ -82,6 +86,8 @@ pub(super) struct Stamp {
     agent_id: String,
     incarnation: u64,
     sequence: u64,
+    /// The frame that it came in.
+    frame: Bytes,
 }
 
 impl Link {
@@ -134,16 +140,16 @@ impl Link {
     pub(super) fn handle(
         self: &Arc<Self>,
         way: &Way,
-        frame: &[u8],
+        frame: &Bytes,
         burst: &mut Burst,
         out: &mut Vec<u8>,
     ) -> Result<(), Code> {
         self.active.store(true, Relaxed);
-        let outcome = match ClientFrame::decode(frame).map(|frame| frame.frame) {
+        let outcome = match ClientFrame::decode(&frame[..]).map(|frame| frame.frame) {
             // A kind that came with a later version.
             Ok(None) => return Ok(()),
             Ok(Some(FromClient::Heartbeat(heartbeat))) => {
-                burst.push(*heartbeat);
+                burst.push(*heartbeat, frame.clone());
                 return Ok(());
             }
             Ok(Some(FromClient::Hello(hello))) => Ok(hello),
@@ -169,12 +175,18 @@ impl Link {
 
     /// Handles what came together, and answers it.
     pub(super) fn settle(self: &Arc<Self>, way: &Way, burst: &mut Burst, out: &mut Vec<u8>) {
-        let heartbeats = burst.take();
-        if heartbeats.is_empty() {
+        let came = burst.take();
+        if came.is_empty() {
             return;
         }
         let began = Instant::now();
-        let stamps: Vec<Stamp> = heartbeats.iter().map(Stamp::of).collect();
+        let (heartbeats, stamps): (Vec<Heartbeat>, Vec<Stamp>) = came
+            .into_iter()
+            .map(|(heartbeat, frame)| {
+                let stamp = Stamp::of(&heartbeat, frame);
+                (heartbeat, stamp)
+            })
+            .unzip();
         let before = out.len();
         // A bug in one of them must not cost the others of this connection.
         let handled = catch_unwind(AssertUnwindSafe(|| self.answer(way, &stamps, heartbeats, out)));
@@ -232,6 +244,8 @@ impl Link {
                 Ok(()) => items.push(Item { place, heartbeat }),
                 Err(problem) => {
                     self.decide(way, tenant, stamps, std::mem::take(&mut items), out);
+                    let frame = admission::framed(&stamps[place].frame);
+                    self.shared.refused(self.sent(way, tenant), frame, &problem);
                     self.reject(way, &stamps[place], &Rejection::of(problem), out);
                 }
             }
@@ -254,9 +268,13 @@ impl Link {
         let gate = self.shared.gate(peer);
         let early = !self.handshake.is_complete();
         let origin = Origin { tenant, peer, gate: &gate, early };
+        let mut overtaken = Vec::new();
         let mut answer = |stamp: &Stamp, result: Result<&Reply<'_>, Refused>| match result {
             Ok(reply) => {
                 telemetry.heartbeat(way.transport(), reply.outcome().into());
+                if reply.outcome() == Outcome::Stale {
+                    overtaken.push(stamp.frame.clone());
+                }
                 self.directive(way, stamp, reply, out);
                 // What was recorded and repeated must not draw pushes to itself.
                 if !early {
@@ -272,15 +290,24 @@ impl Link {
             let place = |place: usize, _: &str, result: Result<&Reply<'_>, Refused>| {
                 answer(&stamps[place], result);
             };
-            return self.shared.shards.handle_batch(origin, items, place);
+            self.shared.shards.handle_batch(origin, items, place);
+        } else if let Some(Item { place, heartbeat }) = items.pop() {
+            let stamp = &stamps[place];
+            let shards = &self.shared.shards;
+            let handled =
+                shards.handle_heartbeat(origin, heartbeat, |reply| answer(stamp, Ok(reply)));
+            if let Err(refused) = handled {
+                answer(stamp, Err(refused));
+            }
         }
-        let Some(Item { place, heartbeat }) = items.pop() else { return };
-        let stamp = &stamps[place];
-        let shards = &self.shared.shards;
-        let handled = shards.handle_heartbeat(origin, heartbeat, |reply| answer(stamp, Ok(reply)));
-        if let Err(refused) = handled {
-            answer(stamp, Err(refused));
+        for frame in overtaken {
+            self.shared.overtaken(self.sent(way, tenant), admission::framed(&frame));
         }
+    }
+
+    fn sent(&self, way: &Way, tenant: TenantId) -> Sent {
+        let (transport, format) = (way.transport(), Format::Protobuf);
+        Sent { tenant, transport, format, is_early: !self.handshake.is_complete() }
     }
 
     /// Sends a directive, in a datagram with as much of it as fits; at once, or when what it says
@@ -303,7 +330,9 @@ impl Link {
             if let Some(until) = reply.until() {
                 let frame = way.framed(write);
                 if self.fits(way, &frame) {
-                    return self.hold(way, Held { until, stamp: stamp.clone(), frame });
+                    // What it came in is not kept until then.
+                    let stamp = Stamp { frame: Bytes::new(), ..stamp.clone() };
+                    return self.hold(way, Held { until, stamp, frame });
                 }
             } else if !matches!(self.send(way, out, write), Err(SendDatagramError::TooLarge)) {
                 return;
@@ -455,12 +484,13 @@ impl Way {
 }
 
 impl Stamp {
-    fn of(heartbeat: &Heartbeat) -> Self {
+    fn of(heartbeat: &Heartbeat, frame: Bytes) -> Self {
         let is_name = AgentId::check(&heartbeat.agent_id).is_ok();
         Self {
             agent_id: if is_name { heartbeat.agent_id.clone() } else { String::new() },
             incarnation: heartbeat.incarnation,
             sequence: heartbeat.sequence,
+            frame,
         }
     }
 
