@@ -1,5 +1,7 @@
 //! `openapi.json` is kept by hand; here it is held to the routes and to the wire types.
 
+mod events;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -43,7 +45,7 @@ fn the_version_described_is_that_of_the_build() {
 fn closed_sets_are_described_word_for_word() {
     let document = document();
     let schemas = &document["components"]["schemas"];
-    let sets: [(&str, &[&str]); 8] = [
+    let sets: [(&str, &[&str]); 10] = [
         ("Status", Status::WORDS),
         ("Reason", Reason::WORDS),
         ("State", State::WORDS),
@@ -52,6 +54,8 @@ fn closed_sets_are_described_word_for_word() {
         ("CommandKind", CommandKind::WORDS),
         ("AckOutcome", AckOutcome::WORDS),
         ("ProbeKind", ProbeKind::WORDS),
+        ("IncidentKind", IncidentKind::WORDS),
+        ("ActionOutcome", ActionOutcome::WORDS),
     ];
     for (name, words) in sets {
         assert_eq!(schemas[name]["enum"], json!(words), "{name}");
@@ -87,6 +91,10 @@ impl Checker<'_> {
             self.seen.insert(name);
             return self.check(at, &schema, value);
         }
+        if let Some(parts) = schema["allOf"].as_array() {
+            let whole = self.united(at, parts, value);
+            return self.check(at, &whole, value);
+        }
         let kind = schema["type"].as_str().unwrap_or_else(|| panic!("{at}: no type"));
         match (kind, value) {
             ("object", Value::Object(fields)) => self.check_fields(at, schema, fields),
@@ -105,6 +113,43 @@ impl Checker<'_> {
             }
             _ => panic!("{at}: described as {kind}, but it is {value}"),
         }
+    }
+
+    /// The one schema that the parts of an `allOf` make for this value: all of their properties,
+    /// with those of the kind that the value says it is.
+    fn united(&mut self, at: &str, parts: &[Value], value: &Value) -> Value {
+        let mut united = json!({"type": "object", "properties": {}, "required": []});
+        for part in parts {
+            let mut part = part.clone();
+            if part["oneOf"].is_array() {
+                let mapping = &part["discriminator"]["mapping"];
+                let names: Vec<&Value> = part["oneOf"]
+                    .as_array()
+                    .expect("kinds")
+                    .iter()
+                    .map(|one| &one["$ref"])
+                    .collect();
+                assert_eq!(
+                    mapping.as_object().map(serde_json::Map::len),
+                    Some(names.len()),
+                    "{at}"
+                );
+                let word = value["kind"].as_str().expect("a kind");
+                let name = mapping[word].clone();
+                assert!(names.contains(&&name), "{at}: {word} is not described");
+                part = json!({ "$ref": name });
+            }
+            let name = part["$ref"].as_str().and_then(|name| name.rsplit('/').next());
+            let name = name.unwrap_or_else(|| panic!("{at}: no reference")).to_owned();
+            let schema = &self.document["components"]["schemas"][&name];
+            assert!(schema.is_object(), "{at}: no schema {name}");
+            let properties = schema["properties"].as_object().expect("properties").clone();
+            united["properties"].as_object_mut().expect("an object").extend(properties);
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            united["required"].as_array_mut().expect("a list").extend(required);
+            self.seen.insert(name);
+        }
+        united
     }
 
     fn check_fields(&mut self, at: &str, schema: &Value, fields: &serde_json::Map<String, Value>) {
@@ -128,11 +173,12 @@ impl Checker<'_> {
 
 fn samples() -> Vec<(&'static str, Value)> {
     let value = |sample: Result<Value, serde_json::Error>| sample.expect("it serialises");
-    vec![
+    let events = events::one_of_each().into_iter().map(|event| ("Event", value(to_value(event))));
+    let mut samples = vec![
         ("Batch", value(to_value(Batch { heartbeats: vec![heartbeat()] }))),
         ("BatchAnswer", value(to_value(BatchAnswer { results: vec![batch_item()] }))),
         ("Registration", value(to_value(registration()))),
-        ("AgentPage", value(to_value(AgentPage { agents: vec![agent()], next: text() }))),
+        ("AgentPage", value(to_value(agent_page()))),
         ("FleetView", value(to_value(fleet()))),
         ("ExplainView", value(to_value(explain()))),
         ("Acquire", value(to_value(lease::Acquire { holder: "a".into(), ttl_ms: 1, wait_ms: 1 }))),
@@ -142,7 +188,33 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Released", value(to_value(lease::Released { released: true }))),
         ("CheckView", value(to_value(lease_check()))),
         ("LeasePage", value(to_value(lease_page()))),
-    ]
+        ("WatchPage", value(to_value(events::page()))),
+        ("JournalView", value(to_value(journal()))),
+        ("DeadLetterPage", value(to_value(dead_letters()))),
+        ("ReplayView", value(to_value(ReplayView::default()))),
+        ("PurgeView", value(to_value(PurgeView::default()))),
+    ];
+    samples.extend(events);
+    samples
+}
+
+fn agent_page() -> AgentPage {
+    AgentPage { agents: vec![agent()], next: text(), watch: "1-1".to_owned() }
+}
+
+fn journal() -> JournalView {
+    let digest = text();
+    JournalView { read_only: text(), snapshot_seq: Some(1), digest, ..JournalView::default() }
+}
+
+fn dead_letters() -> DeadLetterPage {
+    let letter = DeadLetterView {
+        agent_id: "a".to_owned(),
+        body: text(),
+        body_base64: text(),
+        ..DeadLetterView::default()
+    };
+    DeadLetterPage { dead_letters: vec![letter], next: text() }
 }
 
 fn text() -> Option<String> {

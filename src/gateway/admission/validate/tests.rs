@@ -131,3 +131,39 @@ fn a_batch_that_is_cut_off_is_malformed() {
         assert!(batch(format, body).is_err(), "{body:?}");
     }
 }
+
+#[test]
+fn a_newer_schema_is_named_whatever_else_is_wrong_with_it() {
+    for body in [
+        r#"{"schema":2,"agent_id":"a"}"#,
+        r#"{"schema":2,"agent_id":{"name":"a"}}"#,
+        r#"{"metrics":[1],"schema":4294967295}"#,
+    ] {
+        let field = Some("schema".to_owned());
+        assert_eq!(code_and_field(body), (Code::SchemaUnsupported, field), "{body}");
+    }
+    // What says nothing of a newer schema is wrong where it is wrong.
+    for body in [r#"{"agent_id":7}"#, r#"{"schema":1,"agent_id":7}"#, r#"{"schema":"2"}"#] {
+        assert_eq!(code_and_field(body).0, Code::FieldInvalid, "{body}");
+    }
+    assert_eq!(code_and_field(r#"{"schema":2,"agent_id":"#).0, Code::Malformed);
+}
+
+#[test]
+fn a_heartbeat_is_found_again_as_it_came() {
+    let body = br#" {"new":1, "heartbeats": [ {"agent_id": "a"} , {"x":[1, 2]} ]} "#;
+    assert_eq!(items(Format::Json, body), [&br#"{"agent_id": "a"}"#[..], br#"{"x":[1, 2]}"#]);
+    assert_eq!(items(Format::Json, b"{").len(), 0);
+    let heartbeats: Vec<Heartbeat> = ["a", "b"]
+        .map(|id| Heartbeat { agent_id: id.to_owned(), schema: 2, ..Heartbeat::default() })
+        .into();
+    let bytes = heartbeats[1].encode_to_vec();
+    let frame = pulsegate_wire::ClientFrame {
+        frame: Some(pulsegate_wire::FromClient::Heartbeat(heartbeats[1].clone().into())),
+    };
+    assert_eq!(framed(&frame.encode_to_vec()), bytes);
+    assert_eq!(framed(b""), b"");
+    assert_eq!(named(Format::Protobuf, &bytes), "b");
+    let batch = Batch { heartbeats }.encode_to_vec();
+    assert_eq!(items(Format::Protobuf, &batch)[1], bytes);
+}

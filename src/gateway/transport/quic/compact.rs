@@ -521,7 +521,7 @@ mod tests {
         };
         let problem = Problem::new(Code::TooEarly, "later").with_retry_after_ms(1);
         let mut out = Vec::new();
-        Stamp::of(&heartbeat).write(&mut out, |out| {
+        Stamp::of(&heartbeat, Bytes::new()).write(&mut out, |out| {
             pb::bytes(out, 5, &problem.encode_to_vec());
             pb::uint(out, 6, 1);
         });
@@ -535,6 +535,6 @@ mod tests {
     #[test]
     fn what_is_no_name_is_not_given_back() {
         let heartbeat = Heartbeat { agent_id: "a\nb".into(), ..Heartbeat::default() };
-        assert_eq!(Stamp::of(&heartbeat).agent_id, "");
+        assert_eq!(Stamp::of(&heartbeat, Bytes::new()).agent_id, "");
     }
 }
