@@ -16,6 +16,7 @@ mod heartbeats;
 mod http3;
 mod inputs;
 mod interop;
+mod leases;
 mod logs;
 mod loss;
 mod lossy;

@@ -19,7 +19,7 @@ use super::agents::{Id, Params, pairs, read, undurable};
 use super::guard::Caller;
 use super::problem::Refused;
 use super::query::{find_tenant, page_items, tenant};
-use crate::lease::{Ask, Held, Info, Refusal};
+use crate::lease::{Ask, Held, Info, NotAcquired, Refusal};
 
 /// Leases in a page when nothing else is asked for. Source: chosen, as for agents.
 const PAGE: usize = 100;
@@ -46,7 +46,13 @@ pub(super) async fn acquire(
         ttl_ms: millis(asked.ttl_ms),
         wait: Duration::from_millis(asked.wait_ms),
     };
-    state.leases.acquire(ask).await.map(hold).map_err(refused)
+    state.leases.acquire(ask).await.map(hold).map_err(|error| match error {
+        NotAcquired::Refused(refusal) => refused(refusal),
+        NotAcquired::Ending => {
+            let problem = Problem::new(Code::Overloaded, "the gateway ends; ask the next one");
+            Refused::from(problem.with_retry_after_ms(FULL_RETRY_MS))
+        }
+    })
 }
 
 /// `POST /v1/leases/{name}/renew`

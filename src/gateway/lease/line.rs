@@ -6,7 +6,7 @@ use std::time::Duration;
 use pulsegate_core::lease::{Grant, Refusal, WaiterId};
 use tokio::sync::oneshot;
 
-use super::Leases;
+use super::{Leases, NotAcquired};
 use crate::durable::{Mark, Unavailable};
 
 /// What one in line is answered with.
@@ -35,18 +35,20 @@ impl<'a> Place<'a> {
     }
 
     /// Waits for the lease; `None` when the time has passed.
-    pub(super) async fn served(mut self, wait: Duration) -> Result<Option<Untold<'a>>, Refusal> {
+    pub(super) async fn served(
+        mut self,
+        wait: Duration,
+    ) -> Result<Option<Untold<'a>>, NotAcquired> {
         let served = match tokio::time::timeout(wait, &mut self.answer).await {
             Ok(Ok(served)) => served,
-            // The gateway ends.
-            Ok(Err(_)) => return Err(Refusal::ReadOnly),
+            Ok(Err(_)) => return Err(NotAcquired::Ending),
             Err(_) => match self.leave() {
                 Some(served) => served,
                 None => return Ok(None),
             },
         };
         self.is_over = true;
-        self.take(served).map(Some)
+        Ok(Some(self.take(served)?))
     }
 
     fn take(&self, served: Served) -> Result<Untold<'a>, Refusal> {

@@ -82,6 +82,17 @@ pub struct Ask<'a> {
     pub wait: Duration,
 }
 
+/// Why a lease was not acquired; the caller holds nothing by this request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAcquired {
+    /// The table refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It stood in line, and the gateway ends.
+    #[error("the gateway ends")]
+    Ending,
+}
+
 /// A lease that the caller holds from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -157,21 +168,21 @@ impl Leases {
     /// place, and takes back a grant that was not told yet.
     ///
     /// # Errors
-    /// [`Refusal`]; the caller holds nothing by this request.
-    pub async fn acquire(&self, ask: Ask<'_>) -> Result<Held, Refusal> {
+    /// [`NotAcquired`]; the caller holds nothing by this request.
+    pub async fn acquire(&self, ask: Ask<'_>) -> Result<Held, NotAcquired> {
         let place = match self.ask(ask)? {
-            Asked::Untold(untold) => return self.tell(untold).await.map_err(gone),
+            Asked::Untold(untold) => return Ok(self.tell(untold).await.map_err(gone)?),
             Asked::Told(held) => return Ok(held),
             Asked::Refused(refusal, mark) => {
                 // Its holder is not told yet; so nobody else is, before the disk knows.
                 self.durable(mark).await?;
-                return Err(refusal);
+                return Err(refusal.into());
             }
             Asked::Waiting(place) => place,
         };
         match place.served(ask.wait).await? {
-            Some(untold) => self.tell(untold).await.map_err(gone),
-            None => Err(self.held_by_other(ask)),
+            Some(untold) => Ok(self.tell(untold).await.map_err(gone)?),
+            None => Err(self.held_by_other(ask).into()),
         }
     }
 
