@@ -9,6 +9,7 @@
 //! | [`cadence`] | operators, authors of policies: what becomes of a proposed interval |
 //! | [`policies`] | authors of policies: the contract, and writing one |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
+//! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`operating`] | operators: configuration, listeners, metrics, reload, shutdown |
 //! | [`figures`] | whoever wants to measure it |
 //!
@@ -34,6 +35,9 @@ pub mod policies {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}
+
+#[doc = include_str!("leases.md")]
+pub mod leases {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}

@@ -5,15 +5,16 @@ use pulsegate_core::Classes;
 use pulsegate_gateway::{config, telemetry};
 use pulsegate_wire::{
     ALPN, Answered, ClientFrame, Code, Directive, FromClient, FromServer, Heartbeat, PROTO,
-    ServerFrame, frame_length, limits,
+    ServerFrame, frame_length, lease, limits,
 };
 
 const PROTOCOL: &str = include_str!("protocol.md");
 const COMPACT: &str = include_str!("compact.md");
 const SILENCE: &str = include_str!("silence.md");
 const POLICIES: &str = include_str!("policies.md");
+const LEASES: &str = include_str!("leases.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -21,6 +22,7 @@ const PAGES: [&str; 9] = [
     include_str!("cadence.md"),
     POLICIES,
     include_str!("recovery.md"),
+    LEASES,
     OPERATING,
     include_str!("figures.md"),
 ];
@@ -100,6 +102,27 @@ fn the_limits_named_are_those_of_the_wire() {
     }
     assert_eq!(limits::BATCH_BYTES, 1_048_576);
     assert_eq!(limits::STALL_AFTER_MIN_MS, 1_000);
+}
+
+#[test]
+fn the_limits_of_leases_are_those_of_the_wire() {
+    let seconds = |ms: u32| ms / 1_000;
+    let good_ms = lease::holder_validity_ms(30_000);
+    for claim in [
+        format!(
+            "from {} s to {} h",
+            seconds(limits::LEASE_TTL_MIN_MS),
+            seconds(limits::LEASE_TTL_MAX_MS) / 3_600
+        ),
+        format!("at most {} leases", limits::LEASES_PER_HOLDER),
+        format!("a gateway {}", thousands(limits::LEASES)),
+        format!("`wait_ms`, at most {}", thousands(limits::LEASE_WAIT_MAX_MS as usize)),
+        format!("{} wait for one lease", limits::LEASE_LINE),
+        format!("at most {} parts in a million", lease::CLOCK_DRIFT_PPM),
+        format!("good for {:.1} s", good_ms as f64 / 1e3),
+    ] {
+        assert!(LEASES.replace('\n', " ").contains(&claim), "the page does not say: {claim}");
+    }
 }
 
 #[test]

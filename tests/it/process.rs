@@ -93,6 +93,17 @@ impl Serving {
         Self::spawn(shell, Stdio::null())
     }
 
+    /// Starts one with a journal in this directory, on a disk that takes files of so many KiB.
+    pub(crate) fn start_on_small_disk(data: &std::path::Path, kibibytes: u32) -> Self {
+        let blocks = kibibytes * 2;
+        let limited = format!("trap '' XFSZ && ulimit -f {blocks} && exec \"$0\" \"$@\"");
+        let data = data.to_str().expect("a name in UTF-8");
+        let program = env!("CARGO_BIN_EXE_pulsegate");
+        let serve = ["serve", "--data", data, "--listen", "127.0.0.1:0"];
+        let shell = ours("/bin/sh", &[&["-c", &limited, program][..], &serve].concat());
+        Self::spawn(shell, Stdio::null())
+    }
+
     fn spawn(mut command: Command, log: Stdio) -> Self {
         let mut child =
             command.stdout(Stdio::piped()).stderr(log).spawn().expect("the gateway starts");

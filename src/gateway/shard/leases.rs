@@ -106,3 +106,51 @@ impl Shards {
         shard.machine.set_smallest_lease(slot, smallest_ttl_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pulsegate_core::{ClassId, Slot, VerdictSource, cadence};
+
+    use super::*;
+
+    fn decision(holds_leases: bool, health: Health) -> Decision {
+        Decision {
+            slot: Slot(7),
+            number: 1,
+            outcome: Outcome::Accepted,
+            next_interval_ms: 1_000,
+            suspect_after_ms: 1_000,
+            fail_after_ms: 1_000,
+            source: VerdictSource { policy: 1, reason: 2 },
+            trace: cadence::Trace::default(),
+            health,
+            class: ClassId(1),
+            has_commands: false,
+            holds_leases,
+        }
+    }
+
+    #[test]
+    fn who_holds_nothing_renews_nothing_and_early_data_neither() {
+        let renewal = |holds_leases, is_early| {
+            let decision = decision(holds_leases, Health::Healthy);
+            Renewal::of_accepted(&decision, Status::Healthy, is_early)
+        };
+        assert_eq!(renewal(true, false), Some(Renewal::Accepted { is_fit: true }));
+        assert_eq!((renewal(false, false), renewal(true, true)), (None, None));
+    }
+
+    #[test]
+    fn who_is_stopping_stalled_or_unhealthy_is_not_fit() {
+        for (health, status, is_fit) in [
+            (Health::Healthy, Status::Busy, true),
+            (Health::Degraded, Status::Degraded, true),
+            (Health::Healthy, Status::Stopping, false),
+            (Health::Stalled, Status::Healthy, false),
+            (Health::Unhealthy, Status::Healthy, false),
+        ] {
+            let renewal = Renewal::of_accepted(&decision(true, health), status, false);
+            assert_eq!(renewal, Some(Renewal::Accepted { is_fit }), "{health} {status}");
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! What a restart does to leases, and what a gateway that keeps nothing promises.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pulsegate_gateway::config::{Config, Overrides};
+use pulsegate_gateway::server::Gateway;
 use serde_json::json;
 
 use super::{acquire, ask, beat, check, granted, listed};
@@ -66,16 +69,36 @@ fn over_a_kill_every_lease_that_was_told_holds_for_its_whole_ttl_and_tokens_rise
     assert_eq!(check(&mut client, "lost", lost), "superseded");
 }
 
+/// A gateway in this process, with a journal in this directory.
+fn start_in(scratch: &Scratch) -> Gateway {
+    let data = scratch.0.to_str().expect("a name in UTF-8");
+    let overrides = Overrides::default().flag("--listen", "listen", "127.0.0.1:0").flag(
+        "--data",
+        "journal.data_dir",
+        data,
+    );
+    let config = Config::parse("test", "", Path::new("."), &overrides).expect("a configuration");
+    Gateway::start(Arc::new(config)).expect("a gateway")
+}
+
 #[test]
-fn a_snapshot_holds_leases_and_the_command_lists_them() {
+fn a_snapshot_holds_leases() {
     let scratch = Scratch::new("snapshot");
-    let gateway = Serving::start_durable(&scratch.0, &[]);
-    let token = granted(&acquire(&mut connect(&gateway), "leader", "a", 30_000), "a");
-    gateway.signal(rustix::process::Signal::TERM);
-    assert_eq!(gateway.exit_code(), Some(0));
-    let gateway = Serving::start_durable(&scratch.0, &[]);
-    let listed = listed(&mut connect(&gateway)).expect("it is there");
+    let gateway = start_in(&scratch);
+    let token = granted(&acquire(&mut Client::to(&gateway), "leader", "a", 30_000), "a");
+    // The grant is older than the snapshot, so a start does not read it any more.
+    gateway.shards().snapshot_if_due(0);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(gateway.shutdown(Duration::from_secs(10)));
+    let gateway = start_in(&scratch);
+    let listed = listed(&mut Client::to(&gateway)).expect("it is there");
     assert_eq!((&listed["token"], &listed["holder"]), (&json!(token), &json!("a")));
+}
+
+#[test]
+fn the_command_lists_leases_in_json_and_as_a_table() {
+    let gateway = Serving::start("127.0.0.1:0");
+    let token = granted(&acquire(&mut connect(&gateway), "leader", "a", 30_000), "a");
     let shown = gateway.ask(&["leases"]);
     assert_eq!(shown["leases"][0]["token"], token);
     let table = stdout(&pulsegate(&["leases", "--url", &gateway.url]));
@@ -100,4 +123,44 @@ fn who_waits_in_line_is_answered_when_the_gateway_ends() {
     assert_eq!((answer.status, answer.problem().as_str()), (503, "overloaded"));
     assert!(waited < Duration::from_secs(20), "{waited:?}");
     assert_eq!(gateway.exit_code(), Some(0));
+}
+
+/// Registers agents until the journal takes no more.
+fn fill(client: &mut Client) {
+    let label = "x".repeat(256);
+    for round in 0..10_000 {
+        let beats: Vec<_> = (0..50)
+            .map(|agent| {
+                let labels = json!({"a": label, "b": label, "c": label});
+                json!({"agent_id": format!("filler-{round}-{agent}"), "labels": labels})
+            })
+            .collect();
+        let body = json!({"heartbeats": beats}).to_string();
+        let answer = client.request("POST", "/v1/heartbeats/batch", "", body.as_bytes()).json();
+        if answer["results"].to_string().contains("journal_unavailable") {
+            return;
+        }
+    }
+    panic!("the disk takes everything");
+}
+
+#[test]
+fn a_full_disk_grants_and_releases_nothing_and_renews_what_is_held() {
+    let scratch = Scratch::new("full");
+    let gateway = Serving::start_on_small_disk(&scratch.0, 4_096);
+    let mut client = connect(&gateway);
+    beat(&mut client, 1, "");
+    let token = granted(&acquire(&mut client, "leader", "worker-1", 30_000), "worker-1");
+    fill(&mut client);
+    let refused = acquire(&mut client, "other", "worker-1", 30_000);
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "journal_unavailable"));
+    let longer = json!({"token": token, "ttl_ms": 60_000});
+    let renewed = ask(&mut client, "leader", "renew", &longer);
+    assert_eq!(renewed.json()["ttl_ms"], 30_000, "it holds on, for no longer than is durable");
+    assert_eq!(beat(&mut client, 2, "")["leases"][0]["token"], token);
+    let released = ask(&mut client, "leader", "release", &json!({"token": token}));
+    assert_eq!(released.problem(), "journal_unavailable");
+    assert_eq!(check(&mut client, "leader", token), "valid");
+    let revoked = client.request("DELETE", "/v1/leases/leader", "", b"");
+    assert_eq!(revoked.problem(), "journal_unavailable");
 }
