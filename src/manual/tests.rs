@@ -119,7 +119,7 @@ fn the_limits_of_leases_are_those_of_the_wire() {
         format!("`wait_ms`, at most {}", thousands(limits::LEASE_WAIT_MAX_MS as usize)),
         format!("{} wait for one lease", limits::LEASE_LINE),
         format!("at most {} parts in a million", lease::CLOCK_DRIFT_PPM),
-        format!("good for {:.1} s", good_ms as f64 / 1e3),
+        format!("good for {:.2} s", good_ms as f64 / 1e3),
     ] {
         assert!(LEASES.replace('\n', " ").contains(&claim), "the page does not say: {claim}");
     }

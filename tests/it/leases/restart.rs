@@ -127,11 +127,19 @@ fn who_waits_in_line_is_answered_when_the_gateway_ends() {
 
 /// Registers agents until the journal takes no more.
 fn fill(client: &mut Client) {
-    let label = "x".repeat(256);
-    for round in 0..10_000 {
+    // Nothing that could be packed.
+    let mut state = 7_u64;
+    let mut noise = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{:016x}", state ^ (state >> 29))
+    };
+    // An address may bring 10,000 agents at once.
+    for round in 0..200 {
         let beats: Vec<_> = (0..50)
             .map(|agent| {
-                let labels = json!({"a": label, "b": label, "c": label});
+                let mut label = || (0..15).map(|_| noise()).collect::<String>();
+                let labels = json!({"a": label(), "b": label(), "c": label()});
                 json!({"agent_id": format!("filler-{round}-{agent}"), "labels": labels})
             })
             .collect();
