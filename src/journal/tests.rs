@@ -1,6 +1,7 @@
 //! Journals on real files, with real threads.
 
 mod append;
+mod copies;
 mod crash;
 mod damage;
 mod faults;

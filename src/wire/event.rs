@@ -618,3 +618,6 @@ impl EventKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::shell::{Failed, Outcome, cargo, run as execute};
 
 /// The benches of the root package, as they are asked for.
-const BENCHES: [&str; 5] = ["core", "policy", "http", "transports", "memory"];
+const BENCHES: [&str; 6] = ["core", "policy", "journal", "http", "transports", "memory"];
 
 /// Runs one bench, or all of them; what stands behind the name goes to the bench itself.
 pub(crate) fn run(args: &[String]) -> Outcome {

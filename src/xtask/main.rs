@@ -24,7 +24,7 @@ Usage: cargo xtask CHORE [ARGUMENTS]
   test [ARGS]    setup, then every test: unit, integration, tiny benches, documentation
   ci             everything that a change must pass, the quick checks first
   tidy           the house rules: sizes, imports between rooms, dependencies of crates
-  bench [WHICH]  core, policy, http, transports or memory; all without WHICH
+  bench [WHICH]  core, policy, journal, http, transports or memory; all without WHICH
 ";
 
 fn main() -> ExitCode {

@@ -138,3 +138,45 @@ fn wherever_a_commit_is_torn_what_was_acknowledged_is_there() {
         assert!(read.iter().zip(1..).all(|(event, seq)| event.seq == seq));
     }
 }
+
+/// On a real file system that is full, where this process may mount one.
+#[test]
+fn a_file_system_that_is_really_full_is_survived() {
+    let directory = Directory::new();
+    let mount = |arguments: &[&str]| {
+        std::process::Command::new(arguments[0])
+            .args(&arguments[1..])
+            .arg(directory.path())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !mount(&["mount", "-t", "tmpfs", "-o", "size=4m", "pulsegate-test"]) {
+        eprintln!("SKIPPED: this process may not mount a file system");
+        return;
+    }
+    let heard = Arc::new(Heard::default());
+    let opened = Journal::open(directory.options(), super::support::WALL_MS, heard.listener());
+    let journal = opened.unwrap().journal;
+    let filler = directory.path().join("filler");
+    std::fs::write(&filler, vec![1; 2 << 20]).unwrap();
+    let mut events = 0;
+    while let Ok(last) = journal.append((0..1_000).map(event)) {
+        events = last;
+        until("it is written or refused", || {
+            journal.committed() == last || journal.status().read_only.is_some()
+        });
+    }
+    let told = heard.until(is_read_only);
+    assert!(told.contains(&Told::ReadOnly("the disk is full".to_owned())), "{:?}", told.last());
+    assert!(journal.committed() < events);
+    std::fs::remove_file(&filler).unwrap();
+    heard.until(|told| told.contains(&Told::Writable));
+    settle(&journal);
+    let read = journal.read(0, usize::MAX).unwrap();
+    assert!(read.iter().zip(1..).all(|(event, seq)| event.seq == seq));
+    assert_eq!(read.len() as u64, events + 1);
+    drop(journal);
+    assert_eq!(directory.open().last_seq, events + 1);
+    assert!(mount(&["umount"]), "it was mounted");
+}
