@@ -238,7 +238,7 @@ impl Writer {
         reason: &str,
     ) -> std::result::Result<Result<()>, GaveUp> {
         let is_closing = self.wait_a_tick();
-        let bytes: u64 = changes.iter().filter_map(|change| change.row.as_ref()).map(size).sum();
+        let bytes = weights(changes);
         let result = self.try_reopen(meta, 2 * bytes + (1 << 20));
         match result {
             // The commit that failed went through after all.
@@ -301,10 +301,6 @@ impl Writer {
         drop(queue);
         (*listener)(Notice::Writable { lasted_ms });
     }
-}
-
-fn size(row: &Vec<u8>) -> u64 {
-    row.len() as u64
 }
 
 /// The rows of new events.

@@ -17,6 +17,7 @@ mod http3;
 mod inputs;
 mod interop;
 mod leases;
+mod journal;
 mod logs;
 mod loss;
 mod lossy;
