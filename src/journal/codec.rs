@@ -9,8 +9,8 @@ const HEAD: usize = 5;
 /// Bytes of the checksum (CRC-32, IEEE), over version and message.
 const CHECKSUM: usize = 4;
 /// Most bytes of a row, unless one record alone is longer. A row fills a run of 4 KiB pages whose
-/// number is a power of two, so this stays a little below 64 KiB. Source: `benches/journal.rs`;
-/// rows of 16 KiB are written as fast and replayed a quarter slower.
+/// number is a power of two, so this stays a little below 64 KiB. Smaller rows cost more steps in
+/// the tree, larger ones more room for what does not fill them. Source: chosen.
 pub(crate) const ROW_BYTES: usize = 60 << 10;
 
 /// Appends one record to a row.

@@ -18,8 +18,8 @@ use crate::{
     RecordingMode, Snapshot, Unavailable, backup, samples,
 };
 
-/// A snapshot is due when events of this many bytes came after the last one: a restart replays
-/// them in about two seconds. Source: chosen, with `benches/journal.rs`.
+/// A snapshot is due when more events than this came after the last one: a restart replays them in
+/// about two seconds. Source: chosen, with `benches/journal.rs`.
 const SNAPSHOT_AFTER_EVENTS: u64 = 2_000_000;
 
 /// A journal that is open. Clones are handles of the same one; when the last is dropped, what waits

@@ -17,8 +17,8 @@ use crate::snapshot::Done;
 use crate::store::{Change, Result, Room, Store, StoreError, weight};
 use crate::{HeartbeatRecord, SnapshotError};
 
-/// Most events of one commit. Source: `benches/journal.rs`; throughput no longer rises above it,
-/// and a commit of as many stays below 50 ms on a plain disk.
+/// Most events of one commit: about 2 MiB, so that nobody waits long behind a storm. Source:
+/// chosen; half of such commits took 20 ms or less in `benches/journal.rs` on a busy machine.
 const BATCH_EVENTS: usize = 16_384;
 /// Most rows of snapshots in one commit: 1 MiB, so that nobody waits long behind a snapshot.
 /// Source: chosen.
