@@ -48,8 +48,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Files of the crate's root: they put the rooms together and may use all of them.
-const ROOT: [&str; 2] = ["lib.rs", "server.rs"];
+/// What stands at the crate's root puts the rooms together, and may use all of them.
+const ROOT: [&str; 3] = ["lib.rs", "server.rs", "server"];
 
 const GATEWAY: &str = "src/gateway/";
 
