@@ -8,7 +8,7 @@ use super::{Outcome, block_on, text};
 /// Arguments of `pulsegate leases`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: pulsegate leases --tenant blue --json\n\
-                        To follow changes: pulsegate watch --kind lease_granted --kind lease_ended")]
+                        To follow: pulsegate watch --kind lease_granted --kind lease_ended")]
 pub(super) struct Args {
     #[command(flatten)]
     gateway: Gateway,

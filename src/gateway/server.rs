@@ -1,9 +1,11 @@
 //! Life cycle: everything is put together here, started, reloaded and brought down.
 
+mod house;
+
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,18 +15,20 @@ use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
 use pulsegate_policy::{Engine, PolicySet};
 use pulsegate_wire::event::{PoliciesChanged, Reconfigured, TimeHeld};
 use pulsegate_wire::{Command, EventKind};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, watch};
 use tokio_rustls::TlsAcceptor;
 
+use house::House;
+
 use crate::admission::{Shed, Sources};
 use crate::api::{self, ListenerKind};
-use crate::clock::{Clock, Hold};
+use crate::clock::Hold;
 use crate::config::{Certificate, Config};
 use crate::durable::Durable;
 use crate::lease::Leases;
 use crate::recovery::{Fleet, Recovery};
-use crate::shard::{Parts, Quota, Shards, drive, keep};
+use crate::shard::{Quota, Shards, drive, keep};
 use crate::telemetry::Telemetry;
 use crate::transport::{
     self, BindError, Bound, Certificates, ConnectionLimits, Endpoint, Lane, Phase, Shared, Worker,
@@ -152,44 +156,29 @@ impl Gateway {
         let count = worker_count(&config);
         let doors = open(&config, count)?;
         let (addresses, certificates) = (doors.addresses, doors.certificates.clone());
-        let (clock, hub) = (Arc::new(Clock::default()), Arc::new(Hub::default()));
-        let (durable, past) = Durable::open(&config, clock.clone(), &hub)?;
-        if past.epoch > pulsegate_core::lease::Leases::EPOCH_MAX {
-            return Err(Error::TokensSpent(past.epoch));
-        }
-        let control = control_threads().map_err(Error::Threads)?;
-        let telemetry = Telemetry::new(&config);
-        telemetry.set_policies(policies.names());
-        let tools =
-            Tools { config: &config, clock: &clock, durable: &durable, telemetry: &telemetry };
-        let workers = Workers { count, runtime: control.handle() };
-        let leases = Leases::new(past.epoch, clock.clone(), durable.clone(), telemetry.clone());
-        let (shards, recovery, witness) =
-            tools.assemble(&workers, policies, past.hash_key, &leases);
-        shards.restore(past)?;
-        leases.resume();
+        let house = House::open(&config, count, policies)?;
         let current = Arc::new(ArcSwap::new(config.clone()));
         let ready = Arc::new(AtomicBool::new(false));
         let router = api::router(api::State {
-            shards: shards.clone(),
-            leases: leases.clone(),
-            hub: hub.clone(),
-            durable: durable.clone(),
-            clock: clock.clone(),
+            shards: house.shards.clone(),
+            leases: house.leases.clone(),
+            hub: house.hub.clone(),
+            durable: house.durable.clone(),
+            clock: house.clock.clone(),
             config: current.clone(),
-            telemetry: telemetry.clone(),
+            telemetry: house.telemetry.clone(),
             backups: api::Backups::default(),
             ready: ready.clone(),
         });
         let shared = Arc::new(Shared {
-            shards: shards.clone(),
-            durable: durable.clone(),
-            clock: clock.clone(),
-            telemetry: telemetry.clone(),
+            shards: house.shards.clone(),
+            durable: house.durable.clone(),
+            clock: house.clock.clone(),
+            telemetry: house.telemetry.clone(),
             sources: Sources::new(unknown_quota(&config)),
-            shed: Shed::new(clock, telemetry.clone(), config.limits.in_flight),
+            shed: Shed::new(house.clock, house.telemetry.clone(), config.limits.in_flight),
             router: further(router),
-            control: control.handle().clone(),
+            control: house.control.handle().clone(),
             connections: AtomicU32::new(0),
             limits: connection_limits(&config),
             alt_svc: alt_svc(&addresses),
@@ -198,19 +187,19 @@ impl Gateway {
         let workers = match spawn(doors, &config, &shared, &phase) {
             Ok(workers) => workers,
             Err(error) => {
-                end(control);
+                end(house.control);
                 return Err(Error::Threads(error));
             }
         };
         let gateway = Self {
-            shards,
+            shards: house.shards,
             shared,
-            recovery,
-            witness,
-            durable,
-            leases,
-            hub,
-            telemetry,
+            recovery: house.recovery,
+            witness: house.witness,
+            durable: house.durable,
+            leases: house.leases,
+            hub: house.hub,
+            telemetry: house.telemetry,
             engine,
             certificates,
             config: current,
@@ -218,7 +207,7 @@ impl Gateway {
             addresses,
             workers,
             phase,
-            control: Some(control),
+            control: Some(house.control),
         };
         gateway.attend();
         Ok(gateway)
@@ -389,57 +378,6 @@ impl witness::Fleet for Shards {
 
     fn handle_witness(&self, suspicion: &Suspicion) -> bool {
         Self::handle_witness(self, suspicion)
-    }
-}
-
-/// Threads of heartbeats, and the runtime of everything beside them.
-struct Workers<'a> {
-    count: usize,
-    runtime: &'a Handle,
-}
-
-/// What all rooms share.
-struct Tools<'a> {
-    config: &'a Arc<Config>,
-    clock: &'a Arc<Clock>,
-    durable: &'a Durable,
-    telemetry: &'a Telemetry,
-}
-
-impl Tools<'_> {
-    /// The agents, and what is done about them: effects go out to recovery and to the witness,
-    /// and what they find comes back.
-    fn assemble(
-        &self,
-        workers: &Workers<'_>,
-        policies: PolicySet,
-        hash_key: [u64; 2],
-        leases: &Leases,
-    ) -> (Arc<Shards>, Recovery, Witness) {
-        let (config, clock) = (self.config.clone(), self.clock.clone());
-        let (telemetry, durable) = (self.telemetry.clone(), self.durable.clone());
-        let runtime = || workers.runtime.clone();
-        let recovery = Recovery::new(config.clone(), durable.clone(), telemetry.clone(), runtime());
-        let witness = Witness::new(config.clone(), clock.clone(), telemetry.clone(), runtime());
-        let (starter, asker) = (recovery.clone(), witness.clone());
-        let parts = Parts {
-            config,
-            policies: Arc::new(policies),
-            clock,
-            durable,
-            telemetry,
-            start_action: Box::new(move |action, intent| starter.start(action, intent)),
-            ask_witness: Box::new(move |suspicion, address| asker.ask(suspicion, address)),
-            leases: Arc::new(leases.clone()),
-        };
-        let shards = Arc::new(Shards::new(workers.count * SHARDS_A_WORKER, hash_key, parts));
-        leases.connect(Arc::downgrade(&shards));
-        let fleet: Weak<dyn Fleet> = Arc::downgrade(&(shards.clone() as Arc<dyn Fleet>));
-        recovery.connect(fleet);
-        let fleet: Weak<dyn witness::Fleet> =
-            Arc::downgrade(&(shards.clone() as Arc<dyn witness::Fleet>));
-        witness.connect(fleet);
-        (shards, recovery, witness)
     }
 }
 

@@ -237,7 +237,7 @@ fn a_replayed_heartbeat_tells_what_it_told_and_is_no_sign_of_life() {
 fn what_cannot_be_replayed_stays_and_says_why() {
     let gateway = start("");
     let mut client = Client::to(&gateway);
-    let mut replay = |client: &mut Client, id: u64| {
+    let replay = |client: &mut Client, id: u64| {
         let answer = client.request("POST", &format!("/v1/dead-letters/{id}/replay"), "", b"");
         (answer.status, answer.problem())
     };

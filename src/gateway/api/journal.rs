@@ -192,8 +192,9 @@ fn hand_out(
             piece.truncate(length);
             Bytes::from(piece)
         });
-        let is_last = read.as_ref().map_or(true, Bytes::is_empty);
-        if is_last && read.is_ok() || sender.blocking_send(read).is_err() || is_last {
+        let is_end = read.as_ref().is_ok_and(Bytes::is_empty);
+        let is_broken = read.is_err();
+        if is_end || sender.blocking_send(read).is_err() || is_broken {
             return;
         }
     }

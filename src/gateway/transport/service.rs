@@ -64,8 +64,8 @@ impl Held for () {
 }
 
 impl Session {
-    /// Serves one request; whatever goes wrong, there is an answer. `held` is kept to the end of the
-    /// request, and says what becomes of it with the head of the answer.
+    /// Serves one request; whatever goes wrong, there is an answer. `held` is kept to the end of
+    /// the request, and says what becomes of it with the head of the answer.
     ///
     /// The head is looked at here, and not in the future, which would otherwise keep room for
     /// all of it: on every connection of HTTP/1.1, and with every request of the others.
