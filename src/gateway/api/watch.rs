@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut as _, BytesMut};
 use pulsegate_wire::view::WatchPage;
-use pulsegate_wire::{Code, Event, State as AgentState};
+use pulsegate_wire::{Code, Event, EventKind, State as AgentState};
 use tokio::sync::mpsc;
 
 use super::State;
@@ -158,19 +158,29 @@ async fn feed(state: State, mut watcher: Watcher, wanted: Wanted, sender: mpsc::
             Next::Events(events) => {
                 for shown in events.iter().filter(|shown| wanted.takes(&state, &shown.event)) {
                     write(&mut out, shown);
+                    if tells_gap(&shown.event) {
+                        write_reset(&mut out, watcher.oldest(), shown.cursor());
+                    }
                 }
             }
-            Next::Reset { oldest, now } => {
-                let told = format!(
-                    "id: {now}\nevent: reset\ndata: {{\"oldest\":\"{oldest}\",\"snapshot\":\
-                     \"/v1/agents\"}}\n\n"
-                );
-                out.extend_from_slice(told.as_bytes());
-            }
+            Next::Reset { oldest, now } => write_reset(&mut out, oldest, now),
             Next::Ended => return,
         }
         watcher.rest().await;
     }
+}
+
+/// Events are missing: whoever wants to know has to look at everything anew.
+fn write_reset(out: &mut BytesMut, oldest: Cursor, now: Cursor) {
+    let told = format!(
+        "id: {now}\nevent: reset\ndata: {{\"oldest\":\"{oldest}\",\"snapshot\":\"/v1/agents\"}}\n\n"
+    );
+    out.extend_from_slice(told.as_bytes());
+}
+
+/// Whether an event says that others were not recorded, or were lost.
+fn tells_gap(event: &Event) -> bool {
+    matches!(event.kind, Some(EventKind::ReadOnly(_) | EventKind::Truncated(_)))
 }
 
 fn write(out: &mut BytesMut, shown: &Shown) {
@@ -225,7 +235,12 @@ impl Asked {
 }
 
 impl Wanted {
+    /// Whether an event is shown. One that tells of a gap always is: what is missing may have been
+    /// wanted.
     fn takes(&self, state: &State, event: &Event) -> bool {
+        if tells_gap(event) {
+            return true;
+        }
         let kind = || event.kind.as_ref().map_or("unknown", |kind| kind.as_str());
         let is = |wanted: &Option<String>, value: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == value)

@@ -11,25 +11,34 @@ fn floor(base_ms: u32) -> EventKind {
 }
 
 /// A directory of one test, removed when it is over.
-struct Scratch(PathBuf);
+struct Scratch {
+    path: PathBuf,
+    hub: Arc<Hub>,
+}
 
 impl Scratch {
     fn new(name: &str) -> Self {
         let name = format!("pulsegate-durable-{name}-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        Self { path: std::env::temp_dir().join(name), hub: Arc::default() }
     }
 
     fn open(&self) -> (Durable, Opened) {
-        let data = self.0.to_str().expect("a name");
+        let data = self.path.to_str().expect("a name");
         let overrides = Overrides::default().flag("--data", "journal.data_dir", data);
         let config = Config::parse("test", "", Path::new("."), &overrides).expect("it is fine");
-        Durable::open(&Arc::new(config), Arc::default(), &Arc::default()).expect("a journal")
+        Durable::open(&Arc::new(config), Arc::default(), &self.hub).expect("a journal")
+    }
+
+    /// Lets a journal go as a process does that is killed.
+    fn lose(&self, durable: Durable) {
+        self.hub.disconnect();
+        drop(durable);
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
@@ -42,7 +51,7 @@ async fn what_was_waited_for_is_there_after_a_restart() {
     let mark = durable.note("", floor(1_250));
     assert_eq!(durable.wait(mark).await, Ok(()));
     assert!(!durable.is_awaited(mark));
-    drop(durable);
+    scratch.lose(durable);
     let (durable, opened) = scratch.open();
     assert_eq!((opened.epoch, opened.last_seq, opened.was_clean), (2, 1, false));
     let events = durable.journal().read(0, 10).expect("it is readable");
@@ -57,7 +66,7 @@ async fn core_time_goes_on_where_it_was_recorded() {
     durable.inner.clock.begin_at(core::Millis(7_000_000));
     let mark = durable.note("", floor(1));
     durable.wait(mark).await.expect("the disk takes it");
-    drop(durable);
+    scratch.lose(durable);
     let (durable, opened) = scratch.open();
     assert!(opened.core_ms >= 7_000_000, "{}", opened.core_ms);
     assert!(durable.inner.clock.now().0 >= 7_000_000);

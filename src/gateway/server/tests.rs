@@ -46,6 +46,7 @@ fn start(tls: Option<Certificate>) -> Gateway {
     let mut config = Config { tls, ..Config::default() };
     config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.server.workers = Some(1);
+    config.journal.ephemeral = true;
     let routes = |router: Router| {
         router
             .route("/panics", get(panicking))

@@ -239,10 +239,8 @@ impl Watcher {
             }
             None => {
                 let now = self.hub.now();
-                let journal = self.hub.journal.load_full();
-                let oldest = journal.map_or(now.seq, |journal| journal.status().oldest_seq);
                 (self.is_lost, self.place) = (false, now);
-                Next::Reset { oldest: Cursor { epoch: now.epoch, seq: oldest }, now }
+                Next::Reset { oldest: self.oldest(), now }
             }
         }
     }
@@ -282,6 +280,15 @@ impl Watcher {
     /// Waits for the watcher's next turn: the more watch, the longer.
     pub async fn rest(&self) {
         tokio::time::sleep(self.hub.turn()).await;
+    }
+
+    /// The oldest event that is still there.
+    #[must_use]
+    pub fn oldest(&self) -> Cursor {
+        let now = self.hub.now();
+        let journal = self.hub.journal.load_full();
+        let seq = journal.map_or(now.seq, |journal| journal.status().oldest_seq);
+        Cursor { epoch: now.epoch, seq }
     }
 
     /// The place up to which it has seen everything.
