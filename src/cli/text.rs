@@ -17,25 +17,23 @@ pub(super) fn duration(milliseconds: u64) -> String {
 
 /// An instant as people and machines read it: `2026-11-23T02:44:00Z`.
 pub(super) fn instant(unix_ms: u64) -> String {
-    let (days, second) = (unix_ms / 86_400_000, unix_ms / 1_000 % 86_400);
-    let (year, month, day) = date(days);
+    let second = unix_ms / 1_000 % 86_400;
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", date(unix_ms))
 }
 
-/// Year, month and day of a day since 1970 in the Gregorian calendar. Source: the algorithm
-/// `civil_from_days` of <https://howardhinnant.github.io/date_algorithms.html>: years begin in
-/// March, so that the day which may be missing is the last.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let first = (153 * month + 2) / 5;
-    let is_next = month >= 10;
-    let number = if is_next { month - 9 } else { month + 3 };
-    (era * 400 + year + u64::from(is_next), number, day - first + 1)
+/// The date of an instant in Unix milliseconds, by the proleptic Gregorian calendar.
+/// Source: Howard Hinnant, `civil_from_days`, <https://howardhinnant.github.io/date_algorithms.html>.
+pub(super) fn date(unix_ms: u64) -> String {
+    let days = unix_ms / 86_400_000 + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// Rows under a head, each column as wide as it needs to be; `right` names the columns of
@@ -97,6 +95,13 @@ mod tests {
             "2100-01-01T00:00:00Z",
         ];
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let days = [0, 59, 11_016, 19_782, 20_780];
+        let dates: Vec<String> = days.iter().map(|day| date(day * 86_400_000 + 5)).collect();
+        assert_eq!(dates, ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02-29", "2026-11-23"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | [`policies`] | authors of policies: the contract, and writing one |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
+//! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
 //! | [`operating`] | operators: configuration, listeners, metrics, reload, shutdown |
 //! | [`figures`] | whoever wants to measure it |
 //!
@@ -38,6 +39,9 @@ pub mod recovery {}
 
 #[doc = include_str!("leases.md")]
 pub mod leases {}
+
+#[doc = include_str!("journal.md")]
+pub mod journal {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}

@@ -4,7 +4,7 @@ use prost::Message as _;
 use pulsegate_core::Classes;
 use pulsegate_gateway::{config, telemetry};
 use pulsegate_wire::{
-    ALPN, Answered, ClientFrame, Code, Directive, FromClient, FromServer, Heartbeat, PROTO,
+    ALPN, Answered, ClientFrame, Code, Directive, Event, FromClient, FromServer, Heartbeat, PROTO,
     ServerFrame, frame_length, lease, limits,
 };
 
@@ -13,8 +13,9 @@ const COMPACT: &str = include_str!("compact.md");
 const SILENCE: &str = include_str!("silence.md");
 const POLICIES: &str = include_str!("policies.md");
 const LEASES: &str = include_str!("leases.md");
+const JOURNAL: &str = include_str!("journal.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -23,6 +24,7 @@ const PAGES: [&str; 10] = [
     POLICIES,
     include_str!("recovery.md"),
     LEASES,
+    JOURNAL,
     OPERATING,
     include_str!("figures.md"),
 ];
@@ -136,6 +138,36 @@ fn the_numbers_of_the_second_witness_are_the_defaults() {
         assert!(SILENCE.replace('\n', " ").contains(&claim), "the page does not say: {claim}");
     }
     assert!(probes.enabled && probes.pause_ms == 500);
+}
+
+#[test]
+fn the_page_of_the_journal_names_every_event_of_agents_and_the_defaults() {
+    // The events that concern agents have the tags up to 47: an empty message with each.
+    let kinds = (16..48_u64).filter_map(|tag| {
+        let mut bytes = Vec::new();
+        prost::encoding::encode_varint(tag << 3 | 2, &mut bytes);
+        bytes.push(0);
+        Event::decode(&bytes[..]).unwrap().kind
+    });
+    let mut count = 0;
+    for kind in kinds {
+        assert!(JOURNAL.contains(&format!("`{}`", kind.as_str())), "{}", kind.as_str());
+        count += 1;
+    }
+    assert_eq!(count, 20);
+    let journal = config::Config::default().journal;
+    let days = |ms: u32| ms / 86_400_000;
+    for claim in [
+        format!("| {} days, {} GiB |", days(journal.max_age_ms), journal.max_bytes >> 30),
+        format!("| `{}` | which heartbeats", journal.heartbeats.as_str()),
+        format!(
+            "| {} days, {} GiB | these |",
+            days(journal.heartbeats_max_age_ms),
+            journal.heartbeats_max_bytes >> 30
+        ),
+    ] {
+        assert!(JOURNAL.contains(&claim), "the page does not say: {claim}");
+    }
 }
 
 #[test]

@@ -69,8 +69,11 @@ fn describe(header: &Header, counts: &Stats) -> String {
     if !rows.is_empty() {
         told.push_str(&format!("\n{}", text::table(&["KIND", "EVENTS"], &rows, &[1])));
     }
-    let rows: Vec<Vec<String>> =
-        counts.days.iter().map(|day| vec![date(day.wall_ms), day.events.to_string()]).collect();
+    let rows: Vec<Vec<String>> = counts
+        .days
+        .iter()
+        .map(|day| vec![text::date(day.wall_ms), day.events.to_string()])
+        .collect();
     if !rows.is_empty() {
         told.push_str(&format!("\n{}", text::table(&["DAY (UTC)", "EVENTS"], &rows, &[1])));
     }
@@ -78,30 +81,4 @@ fn describe(header: &Header, counts: &Stats) -> String {
         told.push_str(&format!("\nlost: {loss}"));
     }
     told
-}
-
-/// The date of an instant in Unix milliseconds, by the proleptic Gregorian calendar.
-/// Source: Howard Hinnant, `civil_from_days`, <https://howardhinnant.github.io/date_algorithms.html>.
-fn date(unix_ms: u64) -> String {
-    let days = unix_ms / 86_400_000 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        let days = [0, 59, 11_016, 19_782, 20_780];
-        let dates: Vec<String> = days.iter().map(|day| date(day * 86_400_000 + 5)).collect();
-        assert_eq!(dates, ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02-29", "2026-11-23"]);
-    }
 }
