@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use http::HeaderValue;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
+use pulsegate_journal::Opened;
 use pulsegate_policy::{Engine, PolicySet};
 use pulsegate_wire::event::{PoliciesChanged, Reconfigured, TimeHeld};
 use pulsegate_wire::{Command, EventKind};
@@ -241,6 +242,12 @@ impl Gateway {
     #[must_use]
     pub fn shards(&self) -> &Arc<Shards> {
         &self.shards
+    }
+
+    /// Their leases.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     /// The metrics.

@@ -360,7 +360,7 @@ fn an_agent_that_moves_is_seen_at_its_new_address_on_the_same_connection() {
 
 /// A client that has beaten once, at this address, comes back with its ticket over a network from
 /// which nothing comes back: it cannot complete the handshake, and all that it sends is early.
-async fn comes_back(
+pub async fn comes_back(
     endpoint: &quinn::Endpoint,
     first: std::net::SocketAddr,
     network: &Network,

@@ -1,5 +1,6 @@
 //! Leases over real sockets: who holds what, how it is renewed, and who is next.
 
+mod compact;
 mod history;
 mod restart;
 
