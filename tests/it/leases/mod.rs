@@ -1,6 +1,7 @@
 //! Leases over real sockets: who holds what, how it is renewed, and who is next.
 
 mod compact;
+mod gone;
 mod history;
 mod restart;
 

@@ -70,7 +70,7 @@ fn over_a_kill_every_lease_that_was_told_holds_for_its_whole_ttl_and_tokens_rise
 }
 
 /// A gateway in this process, with a journal in this directory.
-fn start_in(scratch: &Scratch) -> Gateway {
+pub(super) fn start_in(scratch: &Scratch) -> Gateway {
     let data = scratch.0.to_str().expect("a name in UTF-8");
     let overrides = Overrides::default().flag("--listen", "listen", "127.0.0.1:0").flag(
         "--data",
