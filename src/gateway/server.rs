@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use http::HeaderValue;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
-use pulsegate_journal::Opened;
 use pulsegate_policy::{Engine, PolicySet};
 use pulsegate_wire::event::{PoliciesChanged, Reconfigured, TimeHeld};
 use pulsegate_wire::{Command, EventKind};
