@@ -243,7 +243,11 @@ impl Writer {
         match result {
             // The commit that failed went through after all.
             Ok(true) => Ok(Ok(())),
-            Ok(false) => Ok(self.commit(meta, changes)),
+            // Where there is room for the probe and not for the file, only the commit can tell.
+            Ok(false) => match self.commit(meta, changes) {
+                Err(_) if is_closing => Err(GaveUp(reason.to_owned())),
+                result => Ok(result),
+            },
             Err(_) if is_closing => Err(GaveUp(reason.to_owned())),
             Err(error) => Ok(Err(error)),
         }
