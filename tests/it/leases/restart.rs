@@ -171,4 +171,9 @@ fn a_full_disk_grants_and_releases_nothing_and_renews_what_is_held() {
     assert_eq!(check(&mut client, "leader", token), "valid");
     let revoked = client.request("DELETE", "/v1/leases/leader", "", b"");
     assert_eq!(revoked.problem(), "journal_unavailable");
+    // It ends all the same, and a start finds what was told.
+    gateway.signal(rustix::process::Signal::TERM);
+    gateway.exit_code();
+    let gateway = Serving::start_durable(&scratch.0, &[]);
+    assert_eq!(check(&mut connect(&gateway), "leader", token), "valid");
 }
