@@ -2,6 +2,7 @@
 
 #[allow(dead_code, reason = "shared with the bench `transports`, which needs more of it")]
 mod child;
+mod watchers;
 
 use std::io;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use crate::bare::Answer;
 use crate::load::{self, Batches, Beats, Pace, Tally};
 use child::{Child, Kind};
+use watchers::Watchers;
 
 /// How much to do.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ struct Plan {
     /// Whether wrk may make the load.
     wrk: bool,
     open_requests: f64,
+    /// Streams of events that are open beside heartbeats.
+    watchers: usize,
 }
 
 impl Plan {
@@ -35,6 +39,7 @@ impl Plan {
         batch: 100,
         wrk: false,
         open_requests: 100.0,
+        watchers: 20,
     };
     /// The measurement.
     const FULL: Self = Self {
@@ -45,6 +50,7 @@ impl Plan {
         batch: 1_000,
         wrk: true,
         open_requests: 500_000.0,
+        watchers: 10_000,
     };
 }
 
@@ -68,7 +74,13 @@ pub(crate) fn main() -> io::Result<()> {
     let mut plan = if has("--bench") && !has("--test") { Plan::FULL } else { Plan::TINY };
     plan.wrk &= !has("--own-generator");
     let mut bench = Bench { plan, sequence: FIRST_SEQUENCE };
-    if has("--calibrate") { bench.calibrate() } else { bench.measure() }
+    if has("--calibrate") {
+        bench.calibrate()
+    } else if has("--watchers") {
+        bench.watched_alone()
+    } else {
+        bench.measure()
+    }
 }
 
 struct Bench {
@@ -78,6 +90,7 @@ struct Bench {
 
 impl Bench {
     fn measure(&mut self) -> io::Result<()> {
+        watchers::raise_limit()?;
         let gateway = Child::gateway()?;
         let answer = gateway.answer()?;
         let bare = Child::bare(Kind::Bare, &answer)?;
@@ -97,7 +110,8 @@ impl Bench {
             rate = gateway_round.rate;
         }
         self.open(&servers, rate / 2.0)?;
-        self.batches(&gateway)
+        self.batches(&gateway)?;
+        self.watched(&gateway)
     }
 
     /// Bare servers only, with both generators: says what the generators can do.
@@ -181,6 +195,44 @@ impl Bench {
             println!("{:<12} {p50:>8} {p99:>8} {p999:>8} {max:>8}", server.kind.name());
         }
         println!();
+        Ok(())
+    }
+
+    /// What watchers cost, and nothing else.
+    fn watched_alone(&mut self) -> io::Result<()> {
+        watchers::raise_limit()?;
+        let gateway = Child::gateway()?;
+        self.beats(&gateway, Pace::Count(2 * self.plan.agents))?;
+        self.watched(&gateway)
+    }
+
+    /// Alternating rounds: without watchers, with some to whom nothing is sent, and with some to
+    /// whom each of about ten events a second is sent.
+    fn watched(&mut self, gateway: &Child) -> io::Result<()> {
+        let mut rounds: [Vec<Round>; 3] = Default::default();
+        let (mut count, mut caused, mut seen) = (0, 0, 0);
+        for _ in 0..self.plan.rounds {
+            for (kind, rounds) in rounds.iter_mut().enumerate() {
+                let wanted = if kind == 0 { 0 } else { self.plan.watchers };
+                let watchers = Watchers::open(gateway.address, wanted, kind == 2)?;
+                count = watchers.count;
+                let before = gateway.cpu()?;
+                let tally = self.beats(gateway, self.plan.round)?;
+                let cpu = gateway.cpu()? - before;
+                let cpu_us = cpu.as_secs_f64() * 1e6 / tally.good as f64;
+                rounds.push(Round { rate: tally.rate(), cpu_us });
+                let (caused_now, seen_now) = watchers.close()?;
+                (caused, seen) = (caused + caused_now, seen + seen_now);
+            }
+        }
+        println!("\nbeside {count} watchers, {} rounds: median [range]", self.plan.rounds);
+        println!("{:<12} {:>28} {:>28}", "watchers", "heartbeats/s", "server CPU us each");
+        for (name, rounds) in ["none", "untold", "told"].iter().zip(&rounds) {
+            let rate = Spread::of(rounds.iter().map(|round| round.rate));
+            let cpu = Spread::of(rounds.iter().map(|round| round.cpu_us));
+            println!("{name:<12} {:>28} {:>28}", rate.show(0), cpu.show(2));
+        }
+        println!("{caused} events were told about {seen} times\n");
         Ok(())
     }
 
