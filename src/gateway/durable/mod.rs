@@ -42,6 +42,11 @@ pub use letters::REORDERED;
 /// Source: DESIGN §2.
 pub const WAIT: Duration = Duration::from_secs(1);
 
+/// Events that may wait for the disk before deadlines do, too. Larger: the failure of a whole fleet
+/// is noticed sooner; smaller: it leaves more room for what agents cause meanwhile.
+/// Source: chosen; half of what the journal queues, some seconds of a slow disk.
+const BACKLOG: u64 = 131_072;
+
 /// The journal of a gateway; clones share it.
 #[derive(Clone)]
 pub struct Durable {
@@ -182,6 +187,15 @@ impl Durable {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "the journal could not be closed in order");
         }
+    }
+
+    /// Whether so much waits for the disk that what can wait should: deadlines pass late rather than
+    /// unrecorded.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let journal = &self.inner.journal;
+        let waiting = journal.appended().saturating_sub(journal.committed());
+        waiting > BACKLOG && !self.is_read_only()
     }
 
     /// How often events could not be queued since the start.

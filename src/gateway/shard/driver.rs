@@ -55,6 +55,9 @@ impl Shards {
     /// Handles what is due, at most [`BUDGET`] deadlines a shard; says whether more is.
     pub(super) fn handle_deadlines(&self) -> bool {
         let mut more = false;
+        if self.durable.is_behind() {
+            return false;
+        }
         for index in 0..self.shards.len() {
             more |= with_bench(|bench| {
                 let now = self.clock.now();

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pulsegate_wire::EventKind;
-use pulsegate_wire::event::PolicyTripped;
+use pulsegate_wire::event::{PolicyTripped, ReadOnly};
 
 use super::Shards;
 
@@ -52,8 +52,15 @@ impl Kept {
             return false;
         }
         let lost = shards.durable.lost();
-        let is_behind = std::mem::take(&mut self.was_read_only) || lost != self.lost;
-        self.lost = lost;
+        let has_lost = std::mem::replace(&mut self.lost, lost) != lost;
+        let was_read_only = std::mem::take(&mut self.was_read_only);
+        if has_lost && !was_read_only {
+            // Watchers must learn of what they cannot see; of a read-only time the journal tells.
+            let reason = "more happened at once than could be recorded".to_owned();
+            let gap = ReadOnly { reason, lasted_ms: 0 };
+            shards.durable.note("", EventKind::ReadOnly(gap));
+        }
+        let is_behind = was_read_only || has_lost;
         let status = shards.durable.journal().status();
         let since = status.newest_seq.saturating_sub(status.snapshot_seq.unwrap_or(0));
         let is_old = status.snapshot_seq.is_none() || status.snapshot_age_ms > OLD_MS;
