@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::process::Serving;
+use crate::process::{Serving, pulsegate, stderr};
 use crate::support::{Client, start};
 
 /// A directory of one test, removed when it is over.
@@ -137,4 +137,20 @@ fn the_journal_says_how_it_does_and_its_digest_outlives_a_restart() {
     assert_eq!(second["epoch"], 2);
     assert!(first["digest"].as_str().is_some_and(|digest| digest.len() == 16));
     assert_eq!(second["digest"], first["digest"], "an end in order forgets nothing");
+}
+
+#[test]
+fn the_command_copies_a_running_journal_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new("command");
+    let gateway = Serving::start_durable(&scratch.path().join("here"), &[]);
+    beat(&mut client(&gateway), "a");
+    let there = scratch.path().join("there");
+    let place = there.to_str().expect("a name");
+    let output = pulsegate(&["journal", "backup", place, "--url", &gateway.url]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let file = std::fs::metadata(there.join("journal.redb")).expect("the copy");
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    let verified = pulsegate(&["journal", "verify", "--data", place, "--json"]);
+    assert!(verified.status.success(), "{}", stderr(&verified));
 }

@@ -1,7 +1,8 @@
 //! `pulsegate journal backup` and `restore`.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pulsegate_journal::offline::{self, Offline};
@@ -82,7 +83,10 @@ fn download(args: &BackupArgs, file: &Path) -> Outcome {
 
 fn write_part(args: &BackupArgs, part: &Path) -> Outcome {
     let io_failed = |error: std::io::Error| failed(part, &error.to_string());
-    let mut out = File::create(part).map_err(io_failed)?;
+    // It tells of the whole fleet: for its owner only, as the journal itself.
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut out = options.open(part).map_err(io_failed)?;
     block_on(async {
         let mut gateway = args.gateway.connect()?;
         gateway.download(ROUTE, |bytes| out.write_all(bytes)).await

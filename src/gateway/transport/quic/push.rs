@@ -191,7 +191,7 @@ pub(super) async fn run(pushes: Arc<Pushes>, shared: Arc<Shared>) {
     let mut events = shared.shards.subscribe();
     loop {
         match events.recv().await {
-            Ok(event) => handle(&pushes, &shared, &event),
+            Ok(event) => handle(&pushes, &shared, &event).await,
             // What was missed comes with directives.
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
@@ -199,10 +199,16 @@ pub(super) async fn run(pushes: Arc<Pushes>, shared: Arc<Shared>) {
     }
 }
 
-fn handle(pushes: &Pushes, shared: &Shared, event: &Event) {
+async fn handle(pushes: &Pushes, shared: &Shared, event: &Event) {
     let (tenant, id) = (event.tenant, event.agent_id.as_str());
     match event.kind {
-        EventKind::CommandQueued { .. } => pushes.push(shared, tenant, id, false),
+        // A command that a crash could take back is not told of; what is recorded up to now covers
+        // it. One that cannot be recorded in time comes with a directive, if at all.
+        EventKind::CommandQueued { .. } => {
+            if shared.durable.wait(shared.durable.newest()).await.is_ok() {
+                pushes.push(shared, tenant, id, false);
+            }
+        }
         // Its heartbeat may have been lost in a datagram.
         EventKind::Suspected { .. } => pushes.push(shared, tenant, id, true),
         _ => {}
