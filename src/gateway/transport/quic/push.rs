@@ -199,15 +199,17 @@ pub(super) async fn run(pushes: Arc<Pushes>, shared: Arc<Shared>) {
     }
 }
 
+/// A command that a crash could take back is not told of: waits until what is recorded up to now is
+/// durable. One that cannot be recorded in time comes with a directive, if at all.
+async fn is_durable(shared: &Shared) -> bool {
+    shared.durable.wait(shared.durable.newest()).await.is_ok()
+}
+
 async fn handle(pushes: &Pushes, shared: &Shared, event: &Event) {
     let (tenant, id) = (event.tenant, event.agent_id.as_str());
     match event.kind {
-        // A command that a crash could take back is not told of; what is recorded up to now covers
-        // it. One that cannot be recorded in time comes with a directive, if at all.
-        EventKind::CommandQueued { .. } => {
-            if shared.durable.wait(shared.durable.newest()).await.is_ok() {
-                pushes.push(shared, tenant, id, false);
-            }
+        EventKind::CommandQueued { .. } if is_durable(shared).await => {
+            pushes.push(shared, tenant, id, false);
         }
         // Its heartbeat may have been lost in a datagram.
         EventKind::Suspected { .. } => pushes.push(shared, tenant, id, true),
