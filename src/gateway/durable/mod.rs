@@ -189,8 +189,8 @@ impl Durable {
         }
     }
 
-    /// Whether so much waits for the disk that what can wait should: deadlines pass late rather than
-    /// unrecorded.
+    /// Whether so much waits for the disk that what can wait should: deadlines pass late rather
+    /// than unrecorded.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         let journal = &self.inner.journal;
