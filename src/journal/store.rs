@@ -7,7 +7,7 @@ mod source;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
+use redb::{AccessGuard, Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
 use crate::codec;
 use crate::meta::Meta;
@@ -109,6 +109,23 @@ impl From<redb::DatabaseError> for StoreError {
 }
 
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
+
+/// A row as the store hands it out.
+type Found<'a> = redb::Result<(AccessGuard<'a, u64>, AccessGuard<'a, &'static [u8]>)>;
+
+/// Visits rows until `visit` returns false.
+fn visit_each<'a>(
+    rows: impl Iterator<Item = Found<'a>>,
+    mut visit: impl FnMut(u64, &[u8]) -> Result<bool>,
+) -> Result<()> {
+    for row in rows {
+        let (key, row) = row?;
+        if !visit(key.value(), row.value())? {
+            break;
+        }
+    }
+    Ok(())
+}
 
 /// Runs what may meet damaged pages: redb trusts a file that was closed in order.
 fn shielded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -248,17 +265,11 @@ impl View {
         &self,
         room: Room,
         (from, to): (u64, u64),
-        mut visit: impl FnMut(u64, &[u8]) -> Result<bool>,
+        visit: impl FnMut(u64, &[u8]) -> Result<bool>,
     ) -> Result<()> {
         shielded(|| {
             let table = self.transaction.open_table(room.table())?;
-            for row in table.range(from..=to)? {
-                let (key, row) = row?;
-                if !visit(key.value(), row.value())? {
-                    break;
-                }
-            }
-            Ok(())
+            visit_each(table.range(from..=to)?, visit)
         })
     }
 
@@ -267,17 +278,11 @@ impl View {
         &self,
         room: Room,
         (from, to): (u64, u64),
-        mut visit: impl FnMut(u64, &[u8]) -> Result<bool>,
+        visit: impl FnMut(u64, &[u8]) -> Result<bool>,
     ) -> Result<()> {
         shielded(|| {
             let table = self.transaction.open_table(room.table())?;
-            for row in table.range(from..=to)?.rev() {
-                let (key, row) = row?;
-                if !visit(key.value(), row.value())? {
-                    break;
-                }
-            }
-            Ok(())
+            visit_each(table.range(from..=to)?.rev(), visit)
         })
     }
 

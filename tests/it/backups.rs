@@ -1,37 +1,12 @@
 //! How the journal does, and copies of it that a gateway can go on from.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::process::{Serving, pulsegate, stderr};
+use crate::process::{Scratch, Serving, pulsegate, stderr};
 use crate::support::{Client, start};
-
-/// A directory of one test, removed when it is over.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("pulsegate-backups-{name}-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn client(gateway: &Serving) -> Client {
-    Client::connect(gateway.address().parse().expect("an address"))
-}
 
 fn beat(client: &mut Client, id: &str) {
     let body = json!({"agent_id": id, "incarnation": 1, "sequence": 1, "labels": {"of": id}});
@@ -42,7 +17,7 @@ fn beat(client: &mut Client, id: &str) {
 fn a_copy_of_a_running_journal_has_all_that_was_answered_before_it() {
     let scratch = Scratch::new("copy");
     let gateway = Serving::start_durable(&scratch.path().join("here"), &[]);
-    let mut client = client(&gateway);
+    let mut client = gateway.client();
     (0..50).for_each(|number| beat(&mut client, &format!("before-{number}")));
     let copied = client.get("/v1/journal/backup");
     assert_eq!(copied.status, 200);
@@ -71,7 +46,7 @@ fn a_copy_of_a_running_journal_has_all_that_was_answered_before_it() {
 fn a_copy_that_nobody_reads_holds_nobody_up_and_is_the_only_one() {
     let scratch = Scratch::new("unread");
     let gateway = Serving::start_durable(scratch.path(), &[]);
-    let mut client = client(&gateway);
+    let mut client = gateway.client();
     // More than the sockets between them hold, so that the copy waits for its reader.
     for batch in 0..30 {
         let heartbeats: Vec<Value> = (0..200)
@@ -117,7 +92,7 @@ fn there_is_no_copy_of_what_is_kept_in_memory() {
 fn the_journal_says_how_it_does_and_its_digest_outlives_a_restart() {
     let scratch = Scratch::new("digest");
     let gateway = Serving::start_durable(scratch.path(), &[]);
-    let mut client_of_first = client(&gateway);
+    let mut client_of_first = gateway.client();
     ["a", "b"].iter().for_each(|id| beat(&mut client_of_first, id));
     assert_eq!(client_of_first.request("DELETE", "/v1/agents/b", "", b"").status, 204);
     let first = client_of_first.get("/v1/journal?digest=true").json();
@@ -133,7 +108,7 @@ fn the_journal_says_how_it_does_and_its_digest_outlives_a_restart() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.exit_code(), Some(0));
     let gateway = Serving::start_durable(scratch.path(), &[]);
-    let second = client(&gateway).get("/v1/journal?digest=true").json();
+    let second = gateway.client().get("/v1/journal?digest=true").json();
     assert_eq!(second["epoch"], 2);
     assert!(first["digest"].as_str().is_some_and(|digest| digest.len() == 16));
     assert_eq!(second["digest"], first["digest"], "an end in order forgets nothing");
@@ -144,7 +119,7 @@ fn the_command_copies_a_running_journal_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let scratch = Scratch::new("command");
     let gateway = Serving::start_durable(&scratch.path().join("here"), &[]);
-    beat(&mut client(&gateway), "a");
+    beat(&mut gateway.client(), "a");
     let there = scratch.path().join("there");
     let place = there.to_str().expect("a name");
     let output = pulsegate(&["journal", "backup", place, "--url", &gateway.url]);

@@ -1,7 +1,6 @@
 //! Dead letters: what could not be handled is kept with its bytes, and can be taken after all.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 use pulsegate_core::TenantId;
@@ -10,7 +9,7 @@ use pulsegate_wire::{AckOutcome, Command, CommandAck, CommandKind, Heartbeat, Ou
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::process::{Serving, eventually, pulsegate};
+use crate::process::{Scratch, Serving, eventually, pulsegate};
 use crate::quic_client::{
     Stream, TLS, beat, connect, datagram, directive, heartbeat_frame, problem, run,
 };
@@ -318,26 +317,6 @@ fn a_flood_of_what_cannot_be_handled_is_counted_and_not_all_kept() {
     assert_eq!(counted("kept") + counted("dropped"), 3_000);
     assert!(counted("kept") >= 1_000, "what comes at once within reason is kept");
     assert!(counted("dropped") > 0, "three batches took longer than ten seconds");
-}
-
-/// A directory of one test, removed when it is over.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("pulsegate-letters-{name}-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[test]

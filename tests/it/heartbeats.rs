@@ -5,7 +5,7 @@ use pulsegate_gateway::server::Gateway;
 use pulsegate_wire::{Batch, BatchAnswer, Directive, Heartbeat, Metrics, Outcome};
 use serde_json::json;
 
-use crate::support::{Client, agents_known, start};
+use crate::support::{CREDENTIALS, Client, agents_known, start};
 
 const PROTOBUF: &str = "content-type: application/x-protobuf\r\n";
 
@@ -206,16 +206,6 @@ fn a_batch_without_a_good_heartbeat_is_still_answered_item_by_item() {
     let [empty, none] = batch_of(&gateway, Vec::new());
     assert_eq!((empty.results.len(), none.results.len()), (0, 0));
 }
-
-/// SHA-256 of `token-of-the-red-tenant` and of `token-of-the-blue-tenant`.
-const CREDENTIALS: &str = r#"
-[[credentials]]
-tenant = "red"
-token_sha256 = "429d447dc447f8b8a2363b30a02d0fb72af0284a5723460b086eb4c7d515e48f"
-[[credentials]]
-tenant = "blue"
-token_sha256 = "de6ce3e6b7c6ff0b1ee744183a2b132be055dd580da2b28ae9caba1e52fdb7ce"
-"#;
 
 #[test]
 fn credentials_name_the_tenant_and_nothing_else_does() {

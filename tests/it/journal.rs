@@ -1,43 +1,31 @@
 //! `pulsegate journal` on the journal of a real gateway.
 
-use std::path::PathBuf;
-
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::process::{Serving, pulsegate, stderr, stdout};
+use crate::process::{Scratch, Serving, pulsegate, stderr, stdout};
 
-/// A directory of one test; removed when it is over.
-struct Scratch(PathBuf);
+/// Where a gateway and its copies live.
+struct Home(Scratch);
 
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("pulsegate-it-journal-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+impl Home {
+    fn new(test: &str) -> Self {
+        Self(Scratch::new(test))
     }
 
     fn at(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
+        self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Lets a gateway serve two agents and end in order.
     fn serve(&self) {
-        let gateway = Serving::start_durable(&self.0.join("data"), &[]);
+        let gateway = Serving::start_durable(&self.0.path().join("data"), &[]);
         for agent in ["a", "b"] {
             let beat = pulsegate(&["beat", agent, "--quiet", "--url", &gateway.url]);
             assert!(beat.status.success(), "{}", stderr(&beat));
         }
         gateway.signal(Signal::TERM);
         assert_eq!(gateway.exit_code(), Some(0));
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -57,10 +45,10 @@ fn json(args: &[&str]) -> Value {
 
 #[test]
 fn a_journal_is_verified_counted_exported_and_replayed_to_the_digest_it_ended_with() {
-    let scratch = Scratch::new("look");
-    let data = scratch.at("data");
-    scratch.serve();
-    scratch.serve();
+    let home = Home::new("look");
+    let data = home.at("data");
+    home.serve();
+    home.serve();
 
     let verdict = json(&["verify", "--data", &data]);
     assert_eq!(verdict["count"], 0, "{verdict}");
@@ -88,9 +76,9 @@ fn a_journal_is_verified_counted_exported_and_replayed_to_the_digest_it_ended_wi
 
 #[test]
 fn a_copy_is_restored_with_an_epoch_far_ahead() {
-    let scratch = Scratch::new("copy");
-    scratch.serve();
-    let [data, copy, place] = ["data", "copy", "place"].map(|name| scratch.at(name));
+    let home = Home::new("copy");
+    home.serve();
+    let [data, copy, place] = ["data", "copy", "place"].map(|name| home.at(name));
     done(&["backup", &copy, "--data", &data]);
     assert_eq!(journal(&["backup", &copy, "--data", &data]).status.code(), Some(1));
     let said = done(&["restore", &copy, "--data", &place]);
@@ -103,19 +91,19 @@ fn a_copy_is_restored_with_an_epoch_far_ahead() {
 
 #[test]
 fn a_journal_in_use_or_missing_is_refused_in_a_sentence() {
-    let scratch = Scratch::new("refused");
-    let data = scratch.at("data");
-    let gateway = Serving::start_durable(&scratch.0.join("data"), &[]);
+    let home = Home::new("refused");
+    let data = home.at("data");
+    let gateway = Serving::start_durable(&home.0.path().join("data"), &[]);
     for command in ["verify", "export", "stats", "replay"] {
         let output = journal(&[command, "--data", &data]);
         assert_eq!(output.status.code(), Some(1), "{command}");
         assert!(stderr(&output).contains("is in use by process "), "{}", stderr(&output));
     }
     drop(gateway);
-    let output = journal(&["stats", "--data", &scratch.at("nowhere")]);
+    let output = journal(&["stats", "--data", &home.at("nowhere")]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("there is no journal in "), "{}", stderr(&output));
-    let output = journal(&["backup", &scratch.at("copy"), "--url", "http://127.0.0.1:1"]);
+    let output = journal(&["backup", &home.at("copy"), "--url", "http://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
-    assert!(!scratch.0.join("copy/journal.redb").exists());
+    assert!(!home.0.path().join("copy/journal.redb").exists());
 }

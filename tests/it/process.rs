@@ -1,8 +1,12 @@
 //! The command as a process: started, asked, signalled, and never left behind.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use crate::support::Client;
 
 /// Longest wait for something that must happen; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +58,7 @@ impl Serving {
     }
 
     /// Starts one with a journal in this directory, on any port where the flags name none.
-    pub(crate) fn start_durable(data: &std::path::Path, flags: &[&str]) -> Self {
+    pub(crate) fn start_durable(data: &Path, flags: &[&str]) -> Self {
         let data = data.to_str().expect("a name in UTF-8");
         let own = ["serve", "--data", data];
         let anywhere: &[&str] =
@@ -63,7 +67,7 @@ impl Serving {
     }
 
     /// Starts one with a journal in this directory, after a shell has set limits.
-    pub(crate) fn start_limited(limits: &str, data: &std::path::Path) -> Self {
+    pub(crate) fn start_limited(limits: &str, data: &Path) -> Self {
         let limited = format!("{limits} && exec \"$0\" \"$@\"");
         let data = data.to_str().expect("a name in UTF-8");
         let program = env!("CARGO_BIN_EXE_pulsegate");
@@ -94,7 +98,7 @@ impl Serving {
     }
 
     /// Starts one with a journal in this directory, on a disk that takes files of so many KiB.
-    pub(crate) fn start_on_small_disk(data: &std::path::Path, kibibytes: u32) -> Self {
+    pub(crate) fn start_on_small_disk(data: &Path, kibibytes: u32) -> Self {
         let blocks = kibibytes * 2;
         let limited = format!("trap '' XFSZ && ulimit -f {blocks} && exec \"$0\" \"$@\"");
         let data = data.to_str().expect("a name in UTF-8");
@@ -119,6 +123,11 @@ impl Serving {
 
     pub(crate) fn address(&self) -> String {
         self.url.trim_start_matches("http://").to_owned()
+    }
+
+    /// A connection to it.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address().parse().expect("an address"))
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
@@ -187,6 +196,29 @@ impl Drop for Watching {
         // Fails only where it has ended already.
         let _killed = self.child.kill();
         let _ended = self.child.wait();
+    }
+}
+
+/// A directory of one test, empty at first; removed when it is over.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(test: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Relaxed));
+        let path = std::env::temp_dir().join(format!("pulsegate-it-{process}-{count}-{test}"));
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::process::{Serving, eventually};
-use crate::support::Client;
+use crate::process::{Scratch, Serving, eventually, pulsegate, stderr};
 
 /// Agents whose silence is noticed within seconds.
 const QUICK: &str = "[classes.quick]\ninterval_ms = 1000\ndetect_within_ms = 3000\n\
@@ -22,37 +21,33 @@ const QUICK: &str = "[classes.quick]\ninterval_ms = 1000\ndetect_within_ms = 300
 /// Kills of the long test. More: `PULSEGATE_TEST_KILLS=1000`.
 const KILLS: u32 = 12;
 
-/// A directory of one test, with its journal and its configuration; removed when it is over.
-struct Scratch(PathBuf);
+/// Where a gateway lives, with its journal and its configuration.
+struct Home(Scratch);
 
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("pulsegate-it-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("pulsegate.toml"), QUICK).unwrap();
-        Self(path)
+impl Home {
+    fn new(test: &str) -> Self {
+        let scratch = Scratch::new(test);
+        std::fs::write(scratch.path().join("pulsegate.toml"), QUICK).unwrap();
+        Self(scratch)
     }
 
     fn data(&self) -> PathBuf {
-        self.0.join("data")
+        self.0.path().join("data")
     }
 
     fn start(&self) -> Serving {
-        let config = self.0.join("pulsegate.toml");
+        let config = self.0.path().join("pulsegate.toml");
         Serving::start_durable(&self.data(), &["--config", config.to_str().unwrap()])
     }
-}
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+    /// What a gateway says that cannot start here.
+    fn refused(&self) -> String {
+        let data = self.data();
+        let data = data.to_str().unwrap();
+        let output = pulsegate(&["serve", "--listen", "127.0.0.1:0", "--data", data]);
+        assert!(!output.status.success());
+        stderr(&output)
     }
-}
-
-fn client(gateway: &Serving) -> Client {
-    Client::connect(gateway.address().parse().unwrap())
 }
 
 fn kill(gateway: Serving) {
@@ -66,7 +61,7 @@ fn stop(gateway: Serving) {
 }
 
 fn agent(gateway: &Serving, id: &str) -> Value {
-    let answer = client(gateway).get(&format!("/v1/agents/{id}"));
+    let answer = gateway.client().get(&format!("/v1/agents/{id}"));
     assert_eq!(answer.status, 200, "{id}: {answer:?}");
     answer.json()
 }
@@ -76,7 +71,7 @@ fn events(gateway: &Serving) -> Vec<Value> {
     let mut all: Vec<Value> = Vec::new();
     let mut since = "0-0".to_owned();
     loop {
-        let page = client(gateway).get(&format!("/v1/watch?wait=0&since={since}")).json();
+        let page = gateway.client().get(&format!("/v1/watch?wait=0&since={since}")).json();
         let events = page["events"].as_array().expect("events").clone();
         if events.is_empty() {
             break;
@@ -163,10 +158,10 @@ fn drawn(round: u32) -> u64 {
 fn whatever_was_answered_survives_a_kill_at_any_moment() {
     let kills = std::env::var("PULSEGATE_TEST_KILLS").ok().and_then(|kills| kills.parse().ok());
     let kills = kills.unwrap_or(KILLS);
-    let scratch = Scratch::new("kills");
+    let home = Home::new("kills");
     let acknowledged = Acknowledged::default();
     for round in 0..kills {
-        let gateway = scratch.start();
+        let gateway = home.start();
         let address = gateway.address();
         let (address, acknowledged) = (&address, &acknowledged);
         std::thread::scope(|scope| {
@@ -178,7 +173,7 @@ fn whatever_was_answered_survives_a_kill_at_any_moment() {
             kill(gateway);
         });
     }
-    let gateway = scratch.start();
+    let gateway = home.start();
     let acknowledged = acknowledged.into_inner().unwrap();
     assert!(acknowledged.len() > kills as usize, "{} were answered", acknowledged.len());
     let events = events(&gateway);
@@ -205,7 +200,7 @@ fn whatever_was_answered_survives_a_kill_at_any_moment() {
     assert_eq!(starts.last().map(|start| &start["epoch"]), Some(&json!(kills + 1)));
     assert!(starts.windows(2).all(|pair| pair[0]["epoch"].as_u64() < pair[1]["epoch"].as_u64()));
     // What is listed is what was recorded, no more and no less.
-    let glance = client(&gateway).get("/health/agents").json();
+    let glance = gateway.client().get("/health/agents").json();
     assert_eq!(glance["total"], json!(registered.len()));
     for (id, newest) in acknowledged.iter().take(200) {
         assert!(agent(&gateway, id)["incarnation"].as_u64() >= Some(*newest), "{id}");
@@ -217,7 +212,7 @@ fn beat(gateway: &Serving, id: &str, sequence: u64, more: &Value) -> Value {
     let mut body =
         json!({"agent_id": id, "class": "quick", "incarnation": 1, "sequence": sequence});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let answer = client(gateway).beat(&body.to_string());
+    let answer = gateway.client().beat(&body.to_string());
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
@@ -229,15 +224,15 @@ fn kinds_of(events: &[Value], id: &str) -> Vec<String> {
 
 #[test]
 fn nobody_fails_for_time_in_which_nobody_listened_and_who_died_meanwhile_is_found() {
-    let scratch = Scratch::new("absence");
-    let gateway = scratch.start();
+    let home = Home::new("absence");
+    let gateway = home.start();
     for id in ["lives", "dies"] {
         beat(&gateway, id, 1, &json!({}));
     }
     kill(gateway);
     // More than twice what it takes an agent of this class to fail.
     std::thread::sleep(Duration::from_millis(3_500));
-    let gateway = scratch.start();
+    let gateway = home.start();
     let began = Instant::now();
     assert_eq!(agent(&gateway, "lives")["state"], "alive");
     assert_eq!(agent(&gateway, "dies")["state"], "alive");
@@ -271,21 +266,22 @@ fn nobody_fails_for_time_in_which_nobody_listened_and_who_died_meanwhile_is_foun
 
 #[test]
 fn what_an_agent_was_told_and_what_it_said_survive_an_end_in_order() {
-    let scratch = Scratch::new("order");
-    let gateway = scratch.start();
+    let home = Home::new("order");
+    let gateway = home.start();
     let told = beat(&gateway, "a", 1, &json!({"labels": {"region": "eu"}, "status": "degraded"}));
     let quick = beat(&gateway, "a", 2, &json!({"directive_seen": told["number"]}));
     assert!(quick["next_interval_ms"].as_u64() <= Some(1_000));
-    assert_eq!(client(&gateway).request("POST", "/v1/agents/a/pause", "", b"").status, 200);
+    assert_eq!(gateway.client().request("POST", "/v1/agents/a/pause", "", b"").status, 200);
     assert_eq!(
-        client(&gateway)
+        gateway
+            .client()
             .request("PUT", "/v1/agents/b", "content-type: application/json\r\n", b"{}")
             .status,
         201
     );
     let before: Vec<Value> = ["a", "b"].map(|id| agent(&gateway, id)).into();
     stop(gateway);
-    let gateway = scratch.start();
+    let gateway = home.start();
     for (id, before) in ["a", "b"].into_iter().zip(before) {
         let after = agent(&gateway, id);
         for field in [
@@ -302,7 +298,7 @@ fn what_an_agent_was_told_and_what_it_said_survive_an_end_in_order() {
         }
     }
     let old = json!({"agent_id": "a", "incarnation": 0, "sequence": 1, "class": "quick"});
-    assert_eq!(client(&gateway).beat(&old.to_string()).status, 200, "the current incarnation");
+    assert_eq!(gateway.client().beat(&old.to_string()).status, 200, "the current incarnation");
     let events = events(&gateway);
     let ended = events.iter().find(|event| event["kind"] == "gateway_ended").expect("an end");
     assert_eq!(ended["agents"], 2);
@@ -314,30 +310,21 @@ fn what_an_agent_was_told_and_what_it_said_survive_an_end_in_order() {
 
 #[test]
 fn two_gateways_never_use_one_journal() {
-    let scratch = Scratch::new("lock");
-    let first = scratch.start();
-    let data = scratch.data();
-    let second = crate::process::pulsegate(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--data",
-        data.to_str().unwrap(),
-    ]);
-    assert!(!second.status.success());
-    let said = crate::process::stderr(&second);
+    let home = Home::new("lock");
+    let first = home.start();
+    let said = home.refused();
     assert!(said.contains("in use by process"), "{said}");
     stop(first);
-    stop(scratch.start());
+    stop(home.start());
 }
 
 /// A gateway whose files may grow to so many blocks of 512 bytes.
-fn start_within(blocks: u32, scratch: &Scratch) -> Serving {
-    Serving::start_limited(&format!("trap '' XFSZ && ulimit -S -f {blocks}"), &scratch.data())
+fn start_within(blocks: u32, home: &Home) -> Serving {
+    Serving::start_limited(&format!("trap '' XFSZ && ulimit -S -f {blocks}"), &home.data())
 }
 
 fn metric(gateway: &Serving, name: &str) -> f64 {
-    let scrape = client(gateway).get("/metrics").body;
+    let scrape = gateway.client().get("/metrics").body;
     let scrape = String::from_utf8(scrape).unwrap();
     let value = scrape.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
     value.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
@@ -345,11 +332,11 @@ fn metric(gateway: &Serving, name: &str) -> f64 {
 
 #[test]
 fn a_full_disk_refuses_what_is_new_and_keeps_answering_who_is_known() {
-    let scratch = Scratch::new("full");
-    let gateway = start_within(4_096, &scratch);
+    let home = Home::new("full");
+    let gateway = start_within(4_096, &home);
     let beat = |id: &str, sequence: u64| {
         let body = json!({"agent_id": id, "incarnation": 1, "sequence": sequence});
-        client(&gateway).beat(&body.to_string())
+        gateway.client().beat(&body.to_string())
     };
     assert_eq!(beat("known", 1).status, 200);
     let padding = "x".repeat(200);
@@ -361,7 +348,7 @@ fn a_full_disk_refuses_what_is_new_and_keeps_answering_who_is_known() {
                 (0..30).map(|label| (format!("l{label}"), padding.as_str())).collect();
             let id = format!("new-{number}");
             let body = json!({"agent_id": id, "incarnation": 1, "sequence": 1, "labels": labels});
-            let answer = client(&gateway).beat(&body.to_string());
+            let answer = gateway.client().beat(&body.to_string());
             if answer.status != 200 {
                 return Some(answer);
             }
@@ -378,7 +365,7 @@ fn a_full_disk_refuses_what_is_new_and_keeps_answering_who_is_known() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.json()["next_interval_ms"].as_u64() <= Some(30_000));
     assert_eq!(beat("nobody", 1).problem(), "journal_unavailable");
-    let put = client(&gateway).request(
+    let put = gateway.client().request(
         "PUT",
         "/v1/agents/by-hand",
         "content-type: application/json\r\n",
@@ -394,11 +381,11 @@ fn a_full_disk_refuses_what_is_new_and_keeps_answering_who_is_known() {
     eventually("a new one is taken", || (beat("late", 1).status == 200).then_some(()));
     assert!(metric(&gateway, "pulsegate_journal_events_total") > known);
     stop(gateway);
-    let gateway = scratch.start();
+    let gateway = home.start();
     assert_eq!(agent(&gateway, "known")["state"], "alive");
     assert_eq!(agent(&gateway, "late")["state"], "alive");
     // Whatever a watcher asked for, it is told that something may be missing.
-    let page = client(&gateway).get("/v1/watch?wait=0&since=0-0&kind=forgotten").json();
+    let page = gateway.client().get("/v1/watch?wait=0&since=0-0&kind=forgotten").json();
     let kinds: Vec<&str> =
         page["events"].as_array().unwrap().iter().filter_map(|e| e["kind"].as_str()).collect();
     assert_eq!(kinds, ["read_only"]);
@@ -407,20 +394,12 @@ fn a_full_disk_refuses_what_is_new_and_keeps_answering_who_is_known() {
 
 #[test]
 fn a_journal_that_is_no_journal_is_said_and_left_alone() {
-    let scratch = Scratch::new("garbage");
-    std::fs::create_dir_all(scratch.data()).unwrap();
-    let file = scratch.data().join("journal.redb");
+    let home = Home::new("garbage");
+    std::fs::create_dir_all(home.data()).unwrap();
+    let file = home.data().join("journal.redb");
     let garbage = b"this is a text that somebody put here".repeat(1_000);
     std::fs::write(&file, &garbage).unwrap();
-    let data = scratch.data();
-    let refused = crate::process::pulsegate(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--data",
-        data.to_str().unwrap(),
-    ]);
-    assert!(!refused.status.success());
-    assert!(!crate::process::stderr(&refused).is_empty());
+    let said = home.refused();
+    assert!(!said.is_empty());
     assert_eq!(std::fs::read(Path::new(&file)).unwrap(), garbage);
 }

@@ -13,6 +13,20 @@ use serde_json::Value;
 /// Patience of a test with a gateway that does not answer: not a timing assertion, a way out.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Tokens of two tenants.
+pub const RED: &str = "token-of-the-red-tenant";
+pub const BLUE: &str = "token-of-the-blue-tenant";
+
+/// Digests of [`RED`] and [`BLUE`].
+pub const CREDENTIALS: &str = r#"
+[[credentials]]
+tenant = "red"
+token_sha256 = "429d447dc447f8b8a2363b30a02d0fb72af0284a5723460b086eb4c7d515e48f"
+[[credentials]]
+tenant = "blue"
+token_sha256 = "de6ce3e6b7c6ff0b1ee744183a2b132be055dd580da2b28ae9caba1e52fdb7ce"
+"#;
+
 /// Starts a gateway on a free port of loopback; `toml` comes on top of the defaults.
 pub fn start(toml: &str) -> Gateway {
     Gateway::start(Arc::new(config(toml))).expect("a gateway")

@@ -2,14 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pulsegate_gateway::server::Gateway;
 use serde_json::{Value, json};
 
-use crate::process::{Serving, Watching, eventually};
-use crate::support::{Client, start};
+use crate::process::{Scratch, Serving, Watching, eventually};
+use crate::support::{CREDENTIALS, Client, start};
 
 /// Patience with an event that must come; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,26 +90,6 @@ fn place(id: &str) -> (u32, u64) {
 fn beat(client: &mut Client, body: &Value) {
     let answer = client.beat(&body.to_string());
     assert_eq!(answer.status, 200, "{answer:?}");
-}
-
-/// A directory of one test, removed when it is over.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("pulsegate-watch-{name}-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Events that are there already, by long poll.
@@ -199,15 +178,6 @@ fn a_stream_goes_on_where_it_was_over_a_kill_and_a_restart() {
     assert_eq!(last.0, place(&seen.id).0 + 1, "the next epoch");
 }
 
-const TENANTS: &str = r#"
-[[credentials]]
-tenant = "red"
-token_sha256 = "429d447dc447f8b8a2363b30a02d0fb72af0284a5723460b086eb4c7d515e48f"
-[[credentials]]
-tenant = "blue"
-token_sha256 = "de6ce3e6b7c6ff0b1ee744183a2b132be055dd580da2b28ae9caba1e52fdb7ce"
-"#;
-
 #[test]
 fn every_filter_lets_through_what_it_names_and_nothing_else() {
     let gateway = start("");
@@ -245,7 +215,7 @@ fn every_filter_lets_through_what_it_names_and_nothing_else() {
 
 #[test]
 fn a_watcher_of_one_tenant_sees_nothing_of_another() {
-    let gateway = start(TENANTS);
+    let gateway = start(CREDENTIALS);
     let mut client = Client::to(&gateway);
     for colour in ["red", "blue"] {
         let header = format!("authorization: Bearer token-of-the-{colour}-tenant\r\n");

@@ -172,12 +172,6 @@ impl Hub {
         self.watchers.load(Relaxed)
     }
 
-    /// How far the newest event is ahead of what is kept in memory.
-    #[must_use]
-    pub fn kept(&self) -> usize {
-        self.ring.lock().len()
-    }
-
     /// A watcher that has seen everything up to `from`; without it, everything up to now. `None`
     /// when there are too many.
     #[must_use]

@@ -27,8 +27,6 @@ use drivers::{TRANSPORTS, Transport};
 use scrape::Counters;
 use world::{Setting, World};
 
-pub use world::{BLUE, CREDENTIALS, RED};
-
 /// What one transport did with one case: what was answered, and what was counted.
 type Story = (Vec<Value>, Counters);
 

@@ -12,7 +12,7 @@ use super::client::{Client, Form, Reply};
 use super::differences::Differs;
 use super::drivers::Transport;
 use crate::quic_client::{PATIENCE, TLS, counter};
-use crate::support::start;
+use crate::support::{CREDENTIALS, start};
 
 /// How the gateway of a case is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,19 +30,6 @@ pub enum Setting {
     /// A policy with rules for early heartbeats.
     Paced,
 }
-
-pub const RED: &str = "token-of-the-red-tenant";
-pub const BLUE: &str = "token-of-the-blue-tenant";
-
-/// Digests of [`RED`] and [`BLUE`].
-pub const CREDENTIALS: &str = r#"
-[[credentials]]
-tenant = "red"
-token_sha256 = "429d447dc447f8b8a2363b30a02d0fb72af0284a5723460b086eb4c7d515e48f"
-[[credentials]]
-tenant = "blue"
-token_sha256 = "de6ce3e6b7c6ff0b1ee744183a2b132be055dd580da2b28ae9caba1e52fdb7ce"
-"#;
 
 impl Setting {
     pub const ALL: &[Self] =

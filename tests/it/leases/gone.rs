@@ -11,7 +11,8 @@ use pulsegate_gateway::lease::{Ask, NotAcquired, Refusal};
 use pulsegate_gateway::server::Gateway;
 use pulsegate_wire::limits;
 
-use super::restart::{Scratch, start_in};
+use super::restart::start_in;
+use crate::process::Scratch;
 use crate::quic_client::run;
 use crate::support::start;
 

@@ -21,7 +21,7 @@ use pulsegate_wire::{Event, EventKind};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::restart::Scratch;
+use crate::process::Scratch;
 use crate::process::{Serving, eventually};
 
 const NAMES: [&str; 2] = ["leader", "writer"];
@@ -203,7 +203,7 @@ fn count(facts: &[(u64, Fact)], is_meant: impl Fn(&Fact) -> bool) -> usize {
 #[test]
 fn a_history_with_a_kill_in_it_keeps_the_rules_of_leases() {
     let scratch = Scratch::new("history");
-    let gateway = Serving::start_durable(&scratch.0, &[]);
+    let gateway = Serving::start_durable(scratch.path(), &[]);
     let world = World {
         address: Mutex::new(gateway.address()),
         seen: Mutex::default(),
@@ -223,7 +223,7 @@ fn a_history_with_a_kill_in_it_keeps_the_rules_of_leases() {
         };
         later(BEFORE);
         drop(gateway);
-        let gateway = Serving::start_durable(&scratch.0, &[]);
+        let gateway = Serving::start_durable(scratch.path(), &[]);
         // Holders know nothing of the new one yet: what it lists is what it has restored.
         let listing = World {
             address: Mutex::new(gateway.address()),

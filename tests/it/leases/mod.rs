@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::conformance::{BLUE, CREDENTIALS, RED};
 use crate::process::eventually;
-use crate::support::{Answer, Client, start};
+use crate::support::{Answer, BLUE, CREDENTIALS, Client, RED, start};
 
 const JSON: &str = "content-type: application/json\r\n";
 

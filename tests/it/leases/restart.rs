@@ -1,6 +1,6 @@
 //! What a restart does to leases, and what a gateway that keeps nothing promises.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,34 +9,14 @@ use pulsegate_gateway::server::Gateway;
 use serde_json::json;
 
 use super::{acquire, ask, beat, check, granted, listed};
-use crate::process::{Serving, pulsegate, stdout};
+use crate::process::{Scratch, Serving, pulsegate, stdout};
 use crate::support::Client;
-
-/// A directory of one test, removed when it is over.
-pub(super) struct Scratch(pub(super) PathBuf);
-
-impl Scratch {
-    pub(super) fn new(test: &str) -> Self {
-        let name = format!("pulsegate-it-{}-lease-{test}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn connect(gateway: &Serving) -> Client {
-    Client::connect(gateway.address().parse().expect("an address"))
-}
 
 #[test]
 fn over_a_kill_every_lease_that_was_told_holds_for_its_whole_ttl_and_tokens_rise() {
     let scratch = Scratch::new("kill");
-    let gateway = Serving::start_durable(&scratch.0, &[]);
-    let mut client = connect(&gateway);
+    let gateway = Serving::start_durable(scratch.path(), &[]);
+    let mut client = gateway.client();
     beat(&mut client, 1, "");
     let kept = granted(&acquire(&mut client, "kept", "worker-1", 30_000), "worker-1");
     let lost = granted(&acquire(&mut client, "lost", "a", 3_000), "a");
@@ -46,8 +26,8 @@ fn over_a_kill_every_lease_that_was_told_holds_for_its_whole_ttl_and_tokens_rise
     // Dropping it kills it: nothing is written down on the way out.
     drop(gateway);
     let before = Instant::now();
-    let gateway = Serving::start_durable(&scratch.0, &[]);
-    let mut client = connect(&gateway);
+    let gateway = Serving::start_durable(scratch.path(), &[]);
+    let mut client = gateway.client();
     // What was told is there, what was released is not.
     assert_eq!(check(&mut client, "kept", kept), "valid");
     assert_eq!(check(&mut client, "lost", lost), "valid");
@@ -71,7 +51,7 @@ fn over_a_kill_every_lease_that_was_told_holds_for_its_whole_ttl_and_tokens_rise
 
 /// A gateway in this process, with a journal in this directory.
 pub(super) fn start_in(scratch: &Scratch) -> Gateway {
-    let data = scratch.0.to_str().expect("a name in UTF-8");
+    let data = scratch.path().to_str().expect("a name in UTF-8");
     let overrides = Overrides::default().flag("--listen", "listen", "127.0.0.1:0").flag(
         "--data",
         "journal.data_dir",
@@ -98,7 +78,7 @@ fn a_snapshot_holds_leases() {
 #[test]
 fn the_command_lists_leases_in_json_and_as_a_table() {
     let gateway = Serving::start("127.0.0.1:0");
-    let token = granted(&acquire(&mut connect(&gateway), "leader", "a", 30_000), "a");
+    let token = granted(&acquire(&mut gateway.client(), "leader", "a", 30_000), "a");
     let shown = gateway.ask(&["leases"]);
     assert_eq!(shown["leases"][0]["token"], token);
     let table = stdout(&pulsegate(&["leases", "--url", &gateway.url]));
@@ -109,9 +89,9 @@ fn the_command_lists_leases_in_json_and_as_a_table() {
 #[test]
 fn who_waits_in_line_is_answered_when_the_gateway_ends() {
     let gateway = Serving::start("127.0.0.1:0");
-    let mut client = connect(&gateway);
+    let mut client = gateway.client();
     granted(&acquire(&mut client, "leader", "a", 60_000), "a");
-    let mut waiting = connect(&gateway);
+    let mut waiting = gateway.client();
     let line = std::thread::spawn(move || {
         let body = json!({"holder": "b", "ttl_ms": 60_000, "wait_ms": 25_000});
         let asked = Instant::now();
@@ -155,8 +135,8 @@ fn fill(client: &mut Client) {
 #[test]
 fn a_full_disk_grants_and_releases_nothing_and_renews_what_is_held() {
     let scratch = Scratch::new("full");
-    let gateway = Serving::start_on_small_disk(&scratch.0, 4_096);
-    let mut client = connect(&gateway);
+    let gateway = Serving::start_on_small_disk(scratch.path(), 4_096);
+    let mut client = gateway.client();
     beat(&mut client, 1, "");
     let token = granted(&acquire(&mut client, "leader", "worker-1", 30_000), "worker-1");
     fill(&mut client);
@@ -174,6 +154,6 @@ fn a_full_disk_grants_and_releases_nothing_and_renews_what_is_held() {
     // It ends all the same, and a start finds what was told.
     gateway.signal(rustix::process::Signal::TERM);
     gateway.exit_code();
-    let gateway = Serving::start_durable(&scratch.0, &[]);
-    assert_eq!(check(&mut connect(&gateway), "leader", token), "valid");
+    let gateway = Serving::start_durable(scratch.path(), &[]);
+    assert_eq!(check(&mut gateway.client(), "leader", token), "valid");
 }

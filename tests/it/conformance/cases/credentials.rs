@@ -6,8 +6,8 @@ use pulsegate_wire::{Code, Outcome};
 use super::cases;
 use crate::conformance::client::Reply;
 use crate::conformance::differences::Differs;
-use crate::conformance::world::{BLUE, CREDENTIALS, RED, Setting, World};
-use crate::support::config;
+use crate::conformance::world::{Setting, World};
+use crate::support::{BLUE, CREDENTIALS, RED, config};
 
 cases! {
     Credentials:
