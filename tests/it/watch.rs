@@ -92,8 +92,18 @@ fn beat(client: &mut Client, body: &Value) {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
+/// Waits until watchers are shown what has happened: where nothing is kept, an answer does not wait
+/// for that.
+fn settle(gateway: &Gateway) {
+    let mut client = Client::to(gateway);
+    eventually("nothing waits to be shown", || {
+        (client.get("/v1/journal").json()["queued_events"] == 0).then_some(())
+    });
+}
+
 /// Events that are there already, by long poll.
 fn kept(gateway: &Gateway, query: &str) -> Vec<Value> {
+    settle(gateway);
     let mut client = Client::to(gateway);
     let (mut all, mut since) = (Vec::new(), "0-0".to_owned());
     loop {
@@ -236,6 +246,7 @@ fn what_cannot_be_shown_is_said_in_a_stream_and_answered_with_410() {
     beat(&mut client, &json!({"agent_id": "a", "incarnation": 1, "sequence": 1}));
     // An event of another life of this journal, and one that has not happened.
     for foreign in ["9-1", "1-999999"] {
+        settle(&gateway);
         let header = format!("last-event-id: {foreign}\r\n");
         let (mut stream, _) = Stream::greeted(gateway.addresses().agents, "", &header);
         let reset = stream.next().expect("a reset");
