@@ -1,0 +1,5 @@
+//! The simulator: the very core and policies of the gateway, on virtual time.
+
+pub mod peers;
+pub mod random;
+pub mod server;

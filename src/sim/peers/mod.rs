@@ -1,0 +1,1 @@
+//! What others do: detectors of the field by their published rules, to be compared with.
