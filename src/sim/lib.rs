@@ -1,5 +1,14 @@
 //! The simulator: the very core and policies of the gateway, on virtual time.
 
+mod agent;
+pub mod clocks;
+pub mod gateway;
+pub mod lives;
+pub mod network;
 pub mod peers;
+mod queue;
 pub mod random;
 pub mod server;
+pub mod world;
+
+pub use agent::Running;

@@ -68,6 +68,8 @@ pub struct Request {
     /// When this attempt was sent, by the true clock. No server may look at it: it is there for
     /// measures and checks.
     pub sent_at: Micros,
+    /// A lease that the agent wants to hold; asked for together with the heartbeat.
+    pub wants: Option<u32>,
     /// What the agent says.
     pub report: Report,
 }
@@ -208,6 +210,9 @@ pub trait Server {
 
     /// Time has come to `now`.
     fn handle_deadlines(&mut self, now: Micros, out: &mut Outbox);
+
+    /// The process stood still for so long, up to now, and could hear nobody.
+    fn stalled(&mut self, _now: Micros, _lasted: Micros) {}
 
     /// The process ends, as if killed. Until [`Server::restart`] nothing reaches it.
     fn crash(&mut self, now: Micros);
