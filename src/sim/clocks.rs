@@ -59,7 +59,8 @@ mod tests {
     fn clocks_are_off_by_no_more_than_was_asked_for_and_not_all_alike() {
         for drift in [Drift::Linear(500), Drift::Stepping(500), Drift::Periodic(500)] {
             let span = |agent, now| drift.true_span(9, agent, now, HOUR);
-            let spans: Vec<_> = (0..200).map(|agent| span(agent, u64::from(agent) * HOUR)).collect();
+            let spans: Vec<_> =
+                (0..200).map(|agent| span(agent, u64::from(agent) * HOUR)).collect();
             let (low, high) = (HOUR - 1_802_000, HOUR + 1_802_000);
             assert!(spans.iter().all(|span| (low..=high).contains(span)), "{drift:?}");
             assert!(spans.iter().any(|&span| span > HOUR) && spans.iter().any(|&span| span < HOUR));
@@ -68,9 +69,8 @@ mod tests {
 
     #[test]
     fn a_constant_drift_is_constant_and_the_others_are_not() {
-        let spans = |drift: Drift| {
-            [0, 5, 10].map(|hours| drift.true_span(1, 3, hours * HOUR, HOUR))
-        };
+        let spans =
+            |drift: Drift| [0, 5, 10].map(|hours| drift.true_span(1, 3, hours * HOUR, HOUR));
         let linear = spans(Drift::Linear(500));
         assert!(linear[0] == linear[1] && linear[1] == linear[2]);
         for drift in [Drift::Stepping(500), Drift::Periodic(500)] {

@@ -3,6 +3,7 @@
 mod agent;
 pub mod clocks;
 pub mod gateway;
+pub mod hunt;
 pub mod lives;
 pub mod network;
 pub mod peers;

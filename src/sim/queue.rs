@@ -19,6 +19,8 @@ pub(crate) enum What {
     Reply(u32),
     /// The next act of the script.
     Act,
+    /// A server begins after one that was killed.
+    Recover,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -211,6 +211,11 @@ pub trait Server {
     /// Time has come to `now`.
     fn handle_deadlines(&mut self, now: Micros, out: &mut Outbox);
 
+    /// Whether something was taken in and is not durable yet: the worst moment for a kill.
+    fn is_busy(&self) -> bool {
+        true
+    }
+
     /// The process stood still for so long, up to now, and could hear nobody.
     fn stalled(&mut self, _now: Micros, _lasted: Micros) {}
 

@@ -67,6 +67,9 @@ pub enum Act {
     Crash,
     /// The next one begins.
     Recover,
+    /// The server is killed at the next moment at which something is not durable; the next one
+    /// begins after so long.
+    Kill(Micros),
     /// The server stands still for so long.
     Stall(Micros),
 }
@@ -132,6 +135,8 @@ pub struct World<S, O = ()> {
     /// Until when the server stands still.
     stalled_until: Micros,
     stalled_since: Micros,
+    /// It is to be killed when it is busy, and to begin again after so long.
+    aim: Option<Micros>,
     /// What arrived meanwhile.
     backlog: Vec<Request>,
     out: Outbox,
@@ -171,6 +176,7 @@ impl<S: Server, O: Observer> World<S, O> {
             is_up: true,
             stalled_until: 0,
             stalled_since: 0,
+            aim: None,
             backlog: Vec::new(),
             out: Outbox::default(),
             handled: 0,
@@ -252,6 +258,7 @@ impl<S: Server, O: Observer> World<S, O> {
         self.drift = Drift::None;
         self.script = Vec::new().into_iter();
         self.next_act = None;
+        self.aim = None;
         if !self.is_up {
             self.act(Act::Recover);
         }
@@ -290,7 +297,20 @@ impl<S: Server, O: Observer> World<S, O> {
         } else if let Some((_, what)) = self.queue.pop() {
             self.happen(what);
         }
+        if self.aim.is_some() {
+            self.aim();
+        }
         true
+    }
+
+    /// Kills a server that is to be killed, and is busy.
+    #[cold]
+    fn aim(&mut self) {
+        if let Some(lasts) = self.aim.filter(|_| self.is_up && self.server.is_busy()) {
+            self.aim = None;
+            self.act(Act::Crash);
+            self.queue.push(self.now + lasts, What::Recover);
+        }
     }
 
     #[inline]
@@ -316,6 +336,7 @@ impl<S: Server, O: Observer> World<S, O> {
                 self.answer(&reply);
             }
             What::Life(agent) => self.live(agent),
+            What::Recover => self.act(Act::Recover),
             What::Act => {
                 if let Some(act) = self.next_act.take() {
                     self.act(act);
@@ -336,14 +357,15 @@ impl<S: Server, O: Observer> World<S, O> {
 
     /// What an agent does now, with its own clock and chance.
     #[inline]
-    fn with<R>(&mut self, index: AgentIndex, act: impl FnOnce(&mut Agent, &mut Ways<'_>) -> R) -> R {
+    fn with<R>(
+        &mut self,
+        index: AgentIndex,
+        act: impl FnOnce(&mut Agent, &mut Ways<'_>) -> R,
+    ) -> R {
         let (drift, seed, now) = (self.drift, self.seed, self.now);
         let stretch = |span| drift.true_span(seed, index, now, span);
-        let mut ways = Ways {
-            protocol: &self.protocol,
-            random: &mut self.random,
-            stretch: &stretch,
-        };
+        let mut ways =
+            Ways { protocol: &self.protocol, random: &mut self.random, stretch: &stretch };
         act(&mut self.agents[index as usize], &mut ways)
     }
 
@@ -369,7 +391,7 @@ impl<S: Server, O: Observer> World<S, O> {
         self.set_timer(index, is_answered_soon);
     }
 
-    /// An attempt goes out. Whether its arrival comes before the agent would try again.
+    /// An attempt goes out. Whether its arrival comes before the agent wants to do anything else.
     #[inline]
     fn send(&mut self, request: &Request) -> bool {
         let fate = self.links.request(self.now, request.agent);
@@ -380,11 +402,11 @@ impl<S: Server, O: Observer> World<S, O> {
             let place = self.requests.insert(*request);
             self.queue.push(at, What::Request(place));
         }
-        fate[0].is_some_and(|at| at < self.agents[request.agent as usize].retry_at)
+        fate[0].is_some_and(|at| at < self.agents[request.agent as usize].wants_timer_at())
     }
 
     /// Queues the agent's timer, if none is queued that comes in time. While an attempt or its
-    /// answer is sure to arrive before the next retry, that arrival looks after the timer.
+    /// answer is sure to arrive before that, the arrival looks after the timer.
     #[inline]
     fn set_timer(&mut self, index: AgentIndex, is_answered_soon: bool) {
         let agent = &mut self.agents[index as usize];
@@ -455,7 +477,7 @@ impl<S: Server, O: Observer> World<S, O> {
         self.deliver_to(AgentIndex::MAX);
     }
 
-    /// The same; whether this agent gets an answer before it would try again.
+    /// The same; whether this agent gets an answer before it wants to do anything else.
     #[inline]
     fn deliver_to(&mut self, asking: AgentIndex) -> bool {
         let mut is_answered = false;
@@ -467,7 +489,7 @@ impl<S: Server, O: Observer> World<S, O> {
                 self.queue.push(at, What::Reply(place));
             }
             is_answered |= reply.agent == asking
-                && fate[0].is_some_and(|at| at < self.agents[asking as usize].retry_at);
+                && fate[0].is_some_and(|at| at < self.agents[asking as usize].wants_timer_at());
         }
         for change in out.changes.drain(..) {
             self.observer.changed(self.now, change);
@@ -481,12 +503,15 @@ impl<S: Server, O: Observer> World<S, O> {
         is_answered
     }
 
-    /// The server goes on after it stood still: what arrived meanwhile comes first.
+    /// The server goes on after it stood still. Its timers and what arrived meanwhile race; here
+    /// the timers win, which is the worse order.
     fn go_on(&mut self) {
         let lasted = self.now - self.stalled_since;
         self.stalled_until = 0;
         self.server.stalled(self.now, lasted);
         self.observer.stalled(self.now, lasted);
+        self.server.handle_deadlines(self.now, &mut self.out);
+        self.deliver();
         for request in std::mem::take(&mut self.backlog) {
             self.handle(&request);
         }
@@ -596,8 +621,7 @@ impl<S: Server, O: Observer> World<S, O> {
     fn die(&mut self, index: AgentIndex, graceful: bool) {
         let ran = !matches!(self.running(index), Running::Left)
             && self.lives[index as usize].process.1 != Fate::Start;
-        self.agents[index as usize].running =
-            if graceful { Running::Left } else { Running::Down };
+        self.agents[index as usize].running = if graceful { Running::Left } else { Running::Down };
         if ran {
             self.observer.ended(self.now, index, graceful);
             self.lives[index as usize].process = self.lots.next_start(self.now);
@@ -641,6 +665,7 @@ impl<S: Server, O: Observer> World<S, O> {
                 self.server.restart(self.now, &mut self.out);
                 self.deliver();
             }
+            Act::Kill(lasts) => self.aim = Some(lasts),
             Act::Stall(lasts) if self.is_up && self.stalled_until == 0 => {
                 self.stalled_since = self.now;
                 self.stalled_until = self.now + lasts.max(1);

@@ -83,6 +83,8 @@ pub(super) struct Checks {
     since: Micros,
     before: Option<Picture>,
     next_look: AgentIndex,
+    /// The process stood still for a moment, and its deadlines with it.
+    was_still: bool,
 }
 
 impl Checks {
@@ -95,6 +97,7 @@ impl Checks {
             since: 0,
             before: None,
             next_look: 0,
+            was_still: false,
         }
     }
 
@@ -134,6 +137,7 @@ impl Checks {
     }
 
     pub(super) fn stalled(&mut self, lasted: Micros) {
+        self.was_still = true;
         // A shorter one is within every grace.
         if lasted > SECOND {
             self.since += lasted;
@@ -343,6 +347,7 @@ impl Gateway {
         if self.checks.is_none() {
             return;
         }
+        self.check_overdue(now);
         let before = picture(&self.machine, self.core(now), &self.names, request.agent);
         if let Some(checks) = &mut self.checks {
             checks.before = before;
@@ -380,7 +385,8 @@ impl Gateway {
 
     /// Nobody is silent for longer than its deadline without being noticed.
     pub(super) fn check_overdue(&mut self, now: Micros) {
-        if self.checks.is_none() {
+        let Some(checks) = &mut self.checks else { return };
+        if std::mem::take(&mut checks.was_still) {
             return;
         }
         let core = self.core(now);
@@ -415,12 +421,7 @@ impl Gateway {
     }
 }
 
-fn picture(
-    machine: &Machine,
-    now: Millis,
-    names: &Names,
-    agent: AgentIndex,
-) -> Option<Picture> {
+fn picture(machine: &Machine, now: Millis, names: &Names, agent: AgentIndex) -> Option<Picture> {
     let info = machine.info(now, machine.find(names.key(agent))?)?;
     Some((
         info.state,

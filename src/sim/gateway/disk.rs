@@ -157,7 +157,12 @@ impl Journal {
     }
 
     /// Appends events. The caller does not while it is read-only.
-    pub(super) fn append(&mut self, now: Micros, core_ms: u64, events: impl Iterator<Item = Event>) {
+    pub(super) fn append(
+        &mut self,
+        now: Micros,
+        core_ms: u64,
+        events: impl Iterator<Item = Event>,
+    ) {
         assert!(!self.read_only, "nothing is recorded in read-only mode");
         self.events.extend(events);
         self.begin(now, core_ms);
@@ -176,8 +181,7 @@ impl Journal {
 
     fn begin(&mut self, now: Micros, core_ms: u64) {
         let is_behind = self.floor_base_ms != self.durable_floor_ms;
-        let has_work =
-            is_behind || self.durable < self.appended() || self.next_snapshot.is_some();
+        let has_work = is_behind || self.durable < self.appended() || self.next_snapshot.is_some();
         let is_marked = now >= self.marked_at + MARK;
         if self.commit.is_some() || !(has_work || is_marked) {
             return;
@@ -276,9 +280,8 @@ impl Journal {
 }
 
 fn next_full(disk: &Disk, random: &mut Random, now: Micros) -> Micros {
-    disk.full_every.map_or(Micros::MAX, |every| {
-        now.saturating_add(random.exponential(every as f64) as Micros)
-    })
+    disk.full_every
+        .map_or(Micros::MAX, |every| now.saturating_add(random.exponential(every as f64) as Micros))
 }
 
 #[cfg(test)]

@@ -209,14 +209,12 @@ pub(super) fn fact(at: Millis, kind: &EventKind) -> Option<Fact> {
             ttl_ms: granted.ttl_ms,
             at,
         }),
-        EventKind::LeaseEnded(ended) => {
-            Some(Fact::Ended {
-                name: ended.name.clone(),
-                token: ended.token,
-                reason: ended.reason.clone(),
-                at,
-            })
-        }
+        EventKind::LeaseEnded(ended) => Some(Fact::Ended {
+            name: ended.name.clone(),
+            token: ended.token,
+            reason: ended.reason.clone(),
+            at,
+        }),
         _ => None,
     }
 }

@@ -92,8 +92,8 @@ pub enum Mistake {
     LateDeadlines,
     /// An event in a hundred is not recorded.
     LosesEvents,
-    /// The epoch of fencing tokens does not rise at a restart.
-    ReusesEpoch,
+    /// Leases are not restored.
+    ForgetsLeases,
     /// Grants are told before they are durable.
     TellsGrantsEarly,
 }
@@ -129,8 +129,9 @@ const EARLY_SPREAD_MS: u32 = 1_000;
 const WAIT: Micros = SECOND;
 /// When whoever was refused for the disk comes again. Source: the gateway's `journal_unavailable`.
 const UNAVAILABLE_MS: u32 = 2_000;
-/// Events after which a snapshot is taken. Source: chosen; small, so that runs of hours see many.
-const SNAPSHOT_EVENTS: usize = 2_000;
+/// Events, beside one an agent, after which a snapshot is taken. Source: chosen; few, so that runs
+/// of hours see many.
+const SNAPSHOT_EVENTS: usize = 200;
 
 /// This gateway.
 pub struct Gateway {
@@ -190,11 +191,9 @@ impl Gateway {
     /// What is wrong with a policy.
     pub fn new(options: Options) -> Result<Self, pulsegate_policy::Error> {
         let executors = options.executors.as_ref().map_or_else(Vec::new, Executors::configured);
-        let judge =
-            Judge::new(&options.policies, &options.core.classes, &executors, options.seed)?;
+        let judge = Judge::new(&options.policies, &options.core.classes, &executors, options.seed)?;
         let agents = options.agents as usize;
-        let checks =
-            options.checked.then(|| Box::new(Checks::new(&options.core, options.agents)));
+        let checks = options.checked.then(|| Box::new(Checks::new(&options.core, options.agents)));
         let mut operator = Random::new(options.seed, "operator");
         let operator_at = next_act(options.operator, &mut operator, 0);
         Ok(Self {
@@ -225,6 +224,13 @@ impl Gateway {
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         self.checks.as_ref().map_or(&[], |checks| checks.violations())
+    }
+
+    /// Notes something that was found wrong from outside.
+    pub fn violate(&mut self, at: Micros, rule: &'static str, text: String) {
+        if let Some(checks) = &mut self.checks {
+            checks.violate(at, rule, text);
+        }
     }
 
     /// How an agent stands.
@@ -572,8 +578,7 @@ impl Gateway {
         let beating: Vec<u32> =
             config.classes.iter().map(|(class, _)| census.beating(class)).collect();
         let budget = config.budget_per_second;
-        let reading =
-            self.floor.update(core, &beating, &config.classes, budget, &config.cadence);
+        let reading = self.floor.update(core, &beating, &config.classes, budget, &config.cadence);
         self.machine.set_floor(reading.base_ms, reading.load);
         if let Some(journal) = &mut self.journal {
             journal.floor_base_ms = reading.base_ms;
@@ -583,7 +588,7 @@ impl Gateway {
             self.operate(now, out);
         }
         let is_due = self.journal.as_ref().is_some_and(|journal| {
-            journal.len() > SNAPSHOT_EVENTS && journal.is_whole()
+            journal.len() > SNAPSHOT_EVENTS + self.awaits.len() && journal.is_whole()
         });
         if is_due {
             self.compare(now);
@@ -653,6 +658,7 @@ impl Server for Gateway {
     }
 
     fn handle_deadlines(&mut self, now: Micros, out: &mut Outbox) {
+        self.check_overdue(now);
         self.looked_at = now;
         let core = self.core(now);
         self.handle_journal(now, out);
@@ -662,7 +668,10 @@ impl Server for Gateway {
         self.handle_leases(now);
         self.handle_actions(now, out);
         self.handle_second(now, out);
-        self.check_overdue(now);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| !journal.is_durable(journal.appended()))
     }
 
     fn stalled(&mut self, _now: Micros, lasted: Micros) {

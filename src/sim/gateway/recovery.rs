@@ -88,8 +88,7 @@ impl Crew {
     }
 
     fn outcome(&mut self) -> ActionOutcome {
-        let failing =
-            [ActionOutcome::Failed, ActionOutcome::TimedOut, ActionOutcome::Unreachable];
+        let failing = [ActionOutcome::Failed, ActionOutcome::TimedOut, ActionOutcome::Unreachable];
         let fails = self.executors.map_or(1.0, |executors| executors.fails);
         if self.random.happens(fails) {
             self.random.pick(&failing).copied().unwrap_or(ActionOutcome::Failed)

@@ -31,14 +31,16 @@ impl Gateway {
         self.machine = Machine::new(self.options.core.clone());
         if let Some(journal) = &mut self.journal {
             let (snapshot, events, core_ms) = journal.open(now);
-            let is_new = self.options.mistake != Some(Mistake::ReusesEpoch);
-            epoch = if is_new { journal.epoch } else { 1 };
+            epoch = journal.epoch;
             (base_ms, floor_ms) = (core_ms, journal.floor_base_ms);
             let classes = &self.options.core.classes;
             fold(&mut self.machine, &snapshot.rows, &events, classes, &self.names);
             self.holdings = Holdings::new(epoch);
-            snapshot.leases.iter().for_each(|lease| self.holdings.table.restore(TENANT, lease));
-            events.iter().for_each(|event| self.holdings.table.apply(TENANT, event));
+            let forgets = self.options.mistake == Some(Mistake::ForgetsLeases);
+            if !forgets {
+                snapshot.leases.iter().for_each(|lease| self.holdings.table.restore(TENANT, lease));
+                events.iter().for_each(|event| self.holdings.table.apply(TENANT, event));
+            }
         } else {
             self.holdings = Holdings::new(epoch);
         }
@@ -141,8 +143,7 @@ fn fold(
         let is_lease =
             matches!(event.kind, Some(EventKind::LeaseGranted(_) | EventKind::LeaseEnded(_)));
         if !is_lease && !event.agent_id.is_empty() {
-            let applied =
-                machine.apply(event, names.key_of(&event.agent_id), class(&event.class));
+            let applied = machine.apply(event, names.key_of(&event.agent_id), class(&event.class));
             debug_assert!(applied.is_ok(), "there was room before");
         }
     }
