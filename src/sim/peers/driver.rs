@@ -1,7 +1,9 @@
-//! Drives a peer in its tests: a story told beat by beat.
+//! Drives a peer in its tests: a story told beat by beat, and a small world of chance.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
+use crate::random::Random;
 use crate::server::{
     AgentIndex, Answer, Change, Micros, Outbox, Report, Request, Server, Standing,
 };
@@ -67,5 +69,54 @@ impl<S: Server> Story<S> {
             Answer::Directive { interval_ms, .. } => Some(interval_ms),
             _ => None,
         }));
+    }
+}
+
+/// Agents that send once an interval over links that lose and delay, each message for itself.
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) agents: AgentIndex,
+    pub(super) interval: Micros,
+    /// Share of the messages that is lost.
+    pub(super) loss: f64,
+    /// Mean of the delays, which are exponential.
+    pub(super) mean_delay: Micros,
+    pub(super) until: Micros,
+}
+
+impl World {
+    /// Runs a server, and tells each change with its instant.
+    pub(super) fn run(&self, server: &mut impl Server, mut told: impl FnMut(Micros, Change)) {
+        let mut random = Random::new(self.seed, "world");
+        let mut sends: BinaryHeap<_> = (0..self.agents)
+            .map(|agent| Reverse((random.below(self.interval), agent, 1_u64)))
+            .collect();
+        let mut flights: BinaryHeap<Reverse<(Micros, AgentIndex, u64, Micros)>> = BinaryHeap::new();
+        let mut out = Outbox::default();
+        while let Some(&Reverse((sent_at, agent, sequence))) = sends.peek() {
+            let arrives = flights.peek().map_or(Micros::MAX, |Reverse((at, ..))| *at);
+            let deadline = server.next_deadline().unwrap_or(Micros::MAX);
+            let now = sent_at.min(arrives).min(deadline);
+            if now > self.until {
+                break;
+            }
+            if deadline == now {
+                server.handle_deadlines(now, &mut out);
+            } else if arrives == now {
+                let Some(Reverse((_, agent, sequence, sent_at))) = flights.pop() else { break };
+                let request = Request { agent, sequence, sent_at, ..Request::default() };
+                server.handle(now, &request, &mut out);
+            } else {
+                sends.pop();
+                sends.push(Reverse((sent_at + self.interval, agent, sequence + 1)));
+                if !random.happens(self.loss) {
+                    let mean = self.mean_delay as f64;
+                    let delay = random.exponential(mean).round() as Micros;
+                    flights.push(Reverse((sent_at + delay, agent, sequence, sent_at)));
+                }
+            }
+            out.replies.clear();
+            out.changes.drain(..).for_each(|change| told(now, change));
+        }
     }
 }

@@ -13,6 +13,7 @@
 //! - Nothing is restarted: none of these rules is a rule of recovery.
 
 pub mod fixed;
+pub mod nfd;
 mod roster;
 
 #[cfg(test)]
