@@ -2,5 +2,6 @@
 
 pub mod analytic;
 pub mod peers;
+pub mod quality;
 pub mod random;
 pub mod server;
