@@ -190,7 +190,9 @@ fn trust_until<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analytic::{Expected, exponential};
     use crate::peers::driver::{Story, World};
+    use crate::quality::{Estimate, Quality, Report};
     use crate::server::{HOUR, SECOND};
 
     fn sent(sequence: u64, sent_at: Micros) -> Request {
@@ -273,5 +275,53 @@ mod tests {
         story.send(50_300 * MS, &first);
         assert_eq!(story.standing_at(51_800 * MS - 1, 0), Standing::Alive);
         assert_eq!(story.standing_at(51_800 * MS, 0), Standing::Failed);
+    }
+
+    /// What a run of one agent for so many seconds comes to, over a link with exponential delays of
+    /// 20 ms: the paper's own setting.
+    fn measured(server: &mut impl Server, loss: f64, seconds: u64) -> Report {
+        let until = seconds * SECOND;
+        let world =
+            World { seed: 11, agents: 1, interval: SECOND, loss, mean_delay: 20 * MS, until };
+        let mut quality = Quality::new(1);
+        quality.handle_up(0, 0);
+        world.run(server, |now, change| quality.handle_change(now, change));
+        quality.finish(until)
+    }
+
+    fn assert_agree(measured: &Report, expected: &Expected, loss: f64) {
+        let mistakes = &measured.false_suspicions;
+        let recurrence = mistakes.recurrence.expect("two mistakes at least");
+        let mut duration = mistakes.duration.expect("a mistake at least");
+        // A share `loss` of the mistakes lasts an interval longer, and few may hold none of those.
+        duration.error = duration.error.max((loss / mistakes.count as f64).sqrt());
+        let near = |estimate: Estimate, truth: f64| {
+            assert!((estimate.mean - truth).abs() < 4.0 * estimate.error, "{estimate:?} {truth}");
+        };
+        near(recurrence, expected.recurrence);
+        near(duration, expected.duration);
+        // The share of the time in mistakes is the quotient of the two.
+        let relative = (recurrence.error / recurrence.mean).hypot(duration.error / duration.mean);
+        let mean = 1.0 - measured.accuracy.expect("it was watched");
+        near(Estimate { mean, error: mean * relative }, 1.0 - expected.accuracy);
+    }
+
+    /// With a tenth of the heartbeats lost the longer bound has mistakes enough to be strict with.
+    #[test]
+    fn nfd_s_is_as_good_as_theory_says() {
+        for (bound, loss, seconds) in
+            [(1.5, 0.01, 200_000), (2.25, 0.01, 600_000), (2.25, 0.1, 200_000)]
+        {
+            let shift = ((bound - 1.0) * SECOND as f64) as Micros;
+            let measured = measured(&mut NfdS::new(SECOND, shift), loss, seconds);
+            assert_agree(&measured, &exponential(1.0, bound, loss, 0.02), loss);
+        }
+    }
+
+    /// An estimate from 32 arrivals errs by 3.5 ms, which at this margin hardly matters.
+    #[test]
+    fn nfd_e_is_nearly_as_good_as_nfd_s_with_the_mean_delay_known() {
+        let measured = measured(&mut NfdE::new(SECOND, 480 * MS), 0.01, 150_000);
+        assert_agree(&measured, &exponential(1.0, 1.5, 0.01, 0.02), 0.01);
     }
 }
