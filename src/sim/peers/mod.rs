@@ -14,6 +14,7 @@
 
 pub mod fixed;
 pub mod nfd;
+pub mod nomad;
 mod roster;
 
 #[cfg(test)]
