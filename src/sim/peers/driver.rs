@@ -52,6 +52,12 @@ impl<S: Server> Story<S> {
         self.standing.get(&agent).copied().unwrap_or_default()
     }
 
+    /// How many agents stand so.
+    pub(super) fn count_at(&mut self, now: Micros, standing: Standing) -> usize {
+        self.pass(now);
+        self.standing.values().filter(|each| **each == standing).count()
+    }
+
     fn pass(&mut self, now: Micros) {
         while let Some(at) = self.server.next_deadline()
             && at <= now

@@ -12,6 +12,7 @@
 //! - Standing survives a restart; how deadlines begin again is each file's own.
 //! - Nothing is restarted: none of these rules is a rule of recovery.
 
+pub mod eureka;
 pub mod fixed;
 pub mod nfd;
 pub mod nomad;
