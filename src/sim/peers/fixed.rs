@@ -8,8 +8,8 @@
 //!
 //! Assumed: after a restart each agent is given the whole time of silence again.
 
-use super::roster::{Arrival, Roster, direct};
-use crate::server::{MS, Micros, Outbox, Protocol, Request, SECOND, Server, Standing};
+use super::roster::{Arrival, Roster, direct, once_every};
+use crate::server::{Micros, Outbox, Protocol, Request, SECOND, Server, Standing};
 
 /// A fixed interval, and fixed times of silence.
 #[derive(Debug)]
@@ -55,10 +55,9 @@ impl Fixed {
 impl Server for Fixed {
     fn protocol(&self) -> Protocol {
         Protocol {
-            first_interval_ms: u32::try_from(self.interval / MS).unwrap_or(u32::MAX),
             retry_ms: self.retry_ms.clone(),
             retry_spread: if self.retry_ms.is_empty() { 0.0 } else { 0.2 },
-            ..Protocol::default()
+            ..once_every(self.interval)
         }
     }
 

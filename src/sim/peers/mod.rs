@@ -16,6 +16,7 @@ pub mod eureka;
 pub mod fixed;
 pub mod nfd;
 pub mod nomad;
+pub mod phi;
 mod roster;
 
 #[cfg(test)]

@@ -11,8 +11,8 @@
 //! point that follows from it; after a restart each agent is trusted for one interval and the
 //! margin, and estimates begin anew.
 
-use super::roster::{Arrival, Roster, direct};
-use crate::server::{AgentIndex, MS, Micros, Outbox, Protocol, Request, Server, Standing};
+use super::roster::{Arrival, Roster, direct, once_every};
+use crate::server::{AgentIndex, Micros, Outbox, Protocol, Request, Server, Standing};
 
 /// Heartbeats from which the next arrival is estimated. Source: the paper's
 /// simulations (n = 32).
@@ -38,7 +38,7 @@ impl NfdS {
 
 impl Server for NfdS {
     fn protocol(&self) -> Protocol {
-        protocol(self.interval)
+        once_every(self.interval)
     }
 
     fn handle(&mut self, now: Micros, request: &Request, out: &mut Outbox) {
@@ -60,9 +60,7 @@ impl Server for NfdS {
     }
 
     fn handle_deadlines(&mut self, now: Micros, out: &mut Outbox) {
-        while let Some(agent) = self.roster.expired(now) {
-            self.roster.fail(agent, out);
-        }
+        self.roster.fail_expired(now, out);
     }
 
     fn crash(&mut self, _now: Micros) {
@@ -95,7 +93,7 @@ impl NfdE {
 
 impl Server for NfdE {
     fn protocol(&self) -> Protocol {
-        protocol(self.interval)
+        once_every(self.interval)
     }
 
     fn handle(&mut self, now: Micros, request: &Request, out: &mut Outbox) {
@@ -119,9 +117,7 @@ impl Server for NfdE {
     }
 
     fn handle_deadlines(&mut self, now: Micros, out: &mut Outbox) {
-        while let Some(agent) = self.roster.expired(now) {
-            self.roster.fail(agent, out);
-        }
+        self.roster.fail_expired(now, out);
     }
 
     fn crash(&mut self, _now: Micros) {
@@ -167,11 +163,6 @@ impl Arrivals {
     }
 }
 
-fn protocol(interval: Micros) -> Protocol {
-    let first_interval_ms = u32::try_from(interval / MS).unwrap_or(u32::MAX);
-    Protocol { first_interval_ms, ..Protocol::default() }
-}
-
 /// Trusts an agent up to a freshness point, unless that has passed.
 fn trust_until<T>(
     roster: &mut Roster<T>,
@@ -193,7 +184,7 @@ mod tests {
     use crate::analytic::{Expected, exponential};
     use crate::peers::driver::{Story, World};
     use crate::quality::{Estimate, Quality, Report};
-    use crate::server::{HOUR, SECOND};
+    use crate::server::{HOUR, MS, SECOND};
 
     fn sent(sequence: u64, sent_at: Micros) -> Request {
         Request { sequence, sent_at, ..Request::default() }

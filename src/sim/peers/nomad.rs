@@ -99,10 +99,7 @@ impl Server for Nomad {
     }
 
     fn handle_deadlines(&mut self, now: Micros, out: &mut Outbox) {
-        while let Some(agent) = self.roster.expired(now) {
-            self.timers -= 1;
-            self.roster.fail(agent, out);
-        }
+        self.timers -= self.roster.fail_expired(now, out);
     }
 
     fn crash(&mut self, _now: Micros) {

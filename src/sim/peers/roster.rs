@@ -9,7 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::server::{AgentIndex, Answer, Change, Micros, Outbox, Reply, Request, Standing};
+use crate::server::{
+    AgentIndex, Answer, Change, MS, Micros, Outbox, Protocol, Reply, Request, Standing,
+};
 
 /// No deadline.
 const IDLE: Micros = Micros::MAX;
@@ -161,6 +163,16 @@ impl<T> Roster<T> {
         self.stand(index, Standing::Failed, out);
     }
 
+    /// Fails whose deadlines have come, and tells how many.
+    pub(super) fn fail_expired(&mut self, now: Micros, out: &mut Outbox) -> u64 {
+        let mut count = 0;
+        while let Some(index) = self.expired(now) {
+            self.fail(index, out);
+            count += 1;
+        }
+        count
+    }
+
     /// Loses all deadlines, as a process does that ends.
     pub(super) fn crash(&mut self) {
         self.queue.clear();
@@ -175,10 +187,16 @@ const fn is_watched(standing: Standing) -> bool {
     matches!(standing, Standing::Alive | Standing::Suspect)
 }
 
+/// Agents that send once an interval.
+pub(super) fn once_every(interval: Micros) -> Protocol {
+    let first_interval_ms = u32::try_from(interval / MS).unwrap_or(u32::MAX);
+    Protocol { first_interval_ms, ..Protocol::default() }
+}
+
 /// Answers with an interval.
 #[inline]
 pub(super) fn direct(request: &Request, interval: Micros, out: &mut Outbox) {
-    let interval_ms = u32::try_from(interval / crate::server::MS).unwrap_or(u32::MAX);
+    let interval_ms = u32::try_from(interval / MS).unwrap_or(u32::MAX);
     reply(request, Answer::Directive { interval_ms, lease: None }, out);
 }
 
