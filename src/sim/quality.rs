@@ -167,10 +167,9 @@ impl Quality {
         let watched = agent.watched_since.is_some();
         agent.truth = if watched { Truth::Down { since: now } } else { Truth::Away };
         if watched {
-            let distrusted =
-                |at_least: &[Standing]| at_least.contains(&agent.standing).then_some(now);
-            agent.suspected_at = distrusted(&[Standing::Suspect, Standing::Failed]);
-            agent.failed_at = distrusted(&[Standing::Failed]);
+            let suspected = matches!(agent.standing, Standing::Suspect | Standing::Failed);
+            agent.suspected_at = suspected.then_some(now);
+            agent.failed_at = (agent.standing == Standing::Failed).then_some(now);
             self.crashes += 1;
         } else {
             self.unwatched_crashes += 1;

@@ -1,8 +1,8 @@
 //! The rule that everybody starts with: a fixed interval, and a fixed time of silence.
 //!
 //! [`Fixed::missed`] is the common form, *k missed heartbeats*: agents send each heartbeat once.
-//! Source: ZooKeeper's `syncLimit`, Kubernetes' `failureThreshold` × `periodSeconds`, Consul's TTL
-//! checks. [`Fixed::with_retries`] is the honest baseline: the intervals and graces of our default
+//! Source: VRRP's three advertisement intervals (RFC 5798), BFD's detection multiplier (RFC 5880).
+//! [`Fixed::with_retries`] is the honest baseline: the intervals and graces of our default
 //! class, attempts that are repeated, but one interval for ever. What the gateway's policies add
 //! is the distance from this one.
 //!
@@ -27,7 +27,7 @@ pub struct Fixed {
 impl Fixed {
     /// Failed after `missed` intervals of silence; nothing is sent twice.
     #[must_use]
-    pub const fn missed(interval: Micros, missed: u64) -> Self {
+    pub fn missed(interval: Micros, missed: u64) -> Self {
         let silence = interval * missed;
         Self {
             interval,

@@ -3,9 +3,9 @@
 //!
 //! Source: Chen, Toueg, Aguilera, "On the Quality of Service of Failure Detectors", IEEE
 //! Transactions on Computers 51(5), 2002: NFD-S for synchronised clocks, NFD-E for others (NFD-U
-//! with estimated arrivals). Heartbeat i is sent at σᵢ; from the freshness point τᵢ on, the agent is trusted only
-//! if heartbeat i or a later one has been received. A heartbeat that arrives after the next
-//! freshness point therefore restores nothing.
+//! with estimated arrivals). Heartbeat i is sent at σᵢ; from the freshness point τᵢ on, the agent
+//! is trusted only if heartbeat i or a later one has been received. A heartbeat that arrives after
+//! the next freshness point therefore restores nothing.
 //!
 //! Assumed: attempts are not repeated; the first heartbeat of a run is trusted until the freshness
 //! point that follows from it; after a restart each agent is trusted for one interval and the
@@ -31,7 +31,7 @@ pub struct NfdS {
 impl NfdS {
     /// Detects within `interval` + `shift` (the paper's η and δ).
     #[must_use]
-    pub const fn new(interval: Micros, shift: Micros) -> Self {
+    pub fn new(interval: Micros, shift: Micros) -> Self {
         Self { interval, shift, roster: Roster::new() }
     }
 }
@@ -86,7 +86,7 @@ pub struct NfdE {
 impl NfdE {
     /// Detects within about `interval` + mean delay + `margin` (the paper's η and α).
     #[must_use]
-    pub const fn new(interval: Micros, margin: Micros) -> Self {
+    pub fn new(interval: Micros, margin: Micros) -> Self {
         Self { interval, margin, roster: Roster::new() }
     }
 }

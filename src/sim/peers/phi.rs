@@ -198,7 +198,7 @@ impl PhiCassandra {
     /// # Panics
     /// If the interval is longer.
     #[must_use]
-    pub const fn new(interval: Micros) -> Self {
+    pub fn new(interval: Micros) -> Self {
         assert!(2 * interval <= u32::MAX as Micros, "samples are 32 bits wide");
         let means = Self::THRESHOLD * std::f64::consts::LN_10;
         Self { interval, means, roster: Roster::new() }
