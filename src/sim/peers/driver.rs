@@ -98,15 +98,16 @@ impl World {
             .map(|agent| Reverse((random.below(self.interval), agent, 1_u64)))
             .collect();
         let mut flights: BinaryHeap<Reverse<(Micros, AgentIndex, u64, Micros)>> = BinaryHeap::new();
-        let mut out = Outbox::default();
+        let (mut out, mut now) = (Outbox::default(), 0);
         while let Some(&Reverse((sent_at, agent, sequence))) = sends.peek() {
             let arrives = flights.peek().map_or(Micros::MAX, |Reverse((at, ..))| *at);
             let deadline = server.next_deadline().unwrap_or(Micros::MAX);
-            let now = sent_at.min(arrives).min(deadline);
+            // A deadline may have passed: that means at once.
+            now = sent_at.min(arrives).min(deadline).max(now);
             if now > self.until {
                 break;
             }
-            if deadline == now {
+            if deadline <= now {
                 server.handle_deadlines(now, &mut out);
             } else if arrives == now {
                 let Some(Reverse((_, agent, sequence, sent_at))) = flights.pop() else { break };

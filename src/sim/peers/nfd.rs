@@ -184,7 +184,7 @@ mod tests {
     use crate::analytic::{Expected, exponential};
     use crate::peers::driver::{Story, World};
     use crate::quality::{Estimate, Quality, Report};
-    use crate::server::{HOUR, MS, SECOND};
+    use crate::server::{Change, HOUR, MS, SECOND};
 
     fn sent(sequence: u64, sent_at: Micros) -> Request {
         Request { sequence, sent_at, ..Request::default() }
@@ -295,6 +295,31 @@ mod tests {
         let relative = (recurrence.error / recurrence.mean).hypot(duration.error / duration.mean);
         let mean = 1.0 - measured.accuracy.expect("it was watched");
         near(Estimate { mean, error: mean * relative }, 1.0 - expected.accuracy);
+    }
+
+    /// The time depends on when in its interval the agent crashes, and on nothing else.
+    #[test]
+    fn nfd_s_detects_a_crash_after_the_shift_and_within_the_bound() {
+        let mut server = NfdS::new(SECOND, SECOND / 2);
+        let mut quality = Quality::new(1_000);
+        let mut out = Outbox::default();
+        let crash = 10 * SECOND;
+        for agent in 0..1_000 {
+            quality.handle_up(0, agent);
+            quality.handle_change(0, Change { agent, to: Standing::Alive });
+            quality.handle_down(crash, agent);
+            let sent_at = crash - u64::from(agent) * MS;
+            let request = Request { agent, sent_at, ..Request::default() };
+            server.handle(crash + 40 * MS, &request, &mut out);
+        }
+        out.changes.clear();
+        while let Some(now) = server.next_deadline() {
+            server.handle_deadlines(now, &mut out);
+            out.changes.drain(..).for_each(|change| quality.handle_change(now, change));
+        }
+        let time = quality.finish(HOUR).failed.time.expect("all were detected");
+        assert_eq!((time.count, time.max), (1_000, 1.5));
+        assert!((time.mean - 1.0005).abs() < 1e-9 && (time.p50 - 1.0).abs() < 2e-3);
     }
 
     /// With a tenth of the heartbeats lost the longer bound has mistakes enough to be strict with.
