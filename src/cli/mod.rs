@@ -14,6 +14,7 @@ mod journal;
 mod leases;
 mod operator;
 mod serve;
+mod sim;
 mod text;
 mod watch;
 
@@ -102,6 +103,8 @@ enum Command {
     Config(config::Args),
     /// Look at a journal, check it, copy it, put a copy back.
     Journal(journal::Args),
+    /// Run the simulator: one seed, a scenario, or a hunt for seeds that fail.
+    Sim(sim::Args),
     /// One agent of the demo.
     #[command(hide = true)]
     DemoAgent(demo::AgentArgs),
@@ -124,6 +127,7 @@ pub fn run() -> ExitCode {
         Command::Beat(args) => beat::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::DemoAgent(args) => demo::run_agent(&args),
         Command::DemoRestart(args) => demo::run_restart(&args),
     };

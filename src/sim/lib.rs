@@ -11,6 +11,7 @@ pub mod peers;
 pub mod quality;
 mod queue;
 pub mod random;
+pub mod science;
 pub mod server;
 pub mod world;
 

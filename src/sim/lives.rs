@@ -14,8 +14,9 @@ pub struct Lives {
     pub surges: Option<Surges>,
     /// Whether agents tell of a queue, empty between surges.
     pub have_queue: bool,
-    /// Whether agents tell of their active tasks: none between surges. Such an agent is idle.
-    pub have_tasks: bool,
+    /// Active tasks that agents tell of between surges; `None` for agents that do not tell. One
+    /// that has none is idle.
+    pub tasks: Option<u64>,
 }
 
 /// Agents that die, and come back as a new run.

@@ -201,7 +201,8 @@ impl<S: Server, O: Observer> World<S, O> {
             self.set_life(index);
             let agent = &mut self.agents[index as usize];
             agent.report.queue_depth = setting.lives.have_queue.then_some(0);
-            agent.report.active_tasks = setting.lives.have_tasks.then_some(0);
+            agent.report.active_tasks = setting.lives.tasks;
+            agent.work.active = setting.lives.tasks.unwrap_or(0);
             let lease = index.checked_div(setting.rivals).filter(|&lease| lease < setting.leases);
             agent.wants = lease;
         }
@@ -587,11 +588,13 @@ impl<S: Server, O: Observer> World<S, O> {
             Fate::Surge => {
                 let depth = self.lots.lives.surges.map_or(0, |surges| surges.depth);
                 self.lives[place].work = self.lots.next_calm(now);
-                self.work(index, Work { depth, active: 1 });
+                let active = self.lots.lives.tasks.unwrap_or(0) + 1;
+                self.work(index, Work { depth, active });
             }
             Fate::Calm => {
                 self.lives[place].work = self.lots.next_surge(now);
-                self.work(index, Work::default());
+                let active = self.lots.lives.tasks.unwrap_or(0);
+                self.work(index, Work { depth: 0, active });
             }
         }
     }
@@ -600,7 +603,7 @@ impl<S: Server, O: Observer> World<S, O> {
         let now = self.now;
         self.agents[index as usize].work = work;
         if self.running(index) == Running::Up {
-            self.observer.surged(now, index, work != Work::default());
+            self.observer.surged(now, index, work.depth > 0);
             self.with(index, |agent, ways| agent.watch(now, ways));
             self.poll(index);
         }

@@ -187,7 +187,7 @@ impl Plan {
     }
 
     fn lives(&self) -> Lives {
-        let mut lives = Lives { have_queue: true, have_tasks: true, ..Lives::default() };
+        let mut lives = Lives { have_queue: true, tasks: Some(0), ..Lives::default() };
         if let Some(mut random) = self.chance(Fault::Crash) {
             lives.crashes = Some(Crashes {
                 every: MINUTE * random.between(10, 300),
