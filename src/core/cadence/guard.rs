@@ -9,7 +9,7 @@ use crate::time::Tick;
 /// What the guard remembers of one agent. Instants are those to wait for, not those that were, so
 /// that each is renewed at every use and none outlives its 16 ms ticks: whole seconds would round
 /// a step of 0.8 × 1 s up to every second heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Guard {
     stored_ms: u32,
     /// No relaxing before: the dwell.
@@ -25,7 +25,7 @@ pub struct Guard {
 
 const _: () = assert!(size_of::<Guard>() <= 24, "a million agents each keep one");
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Move {
     None,
     Relax,
