@@ -1,0 +1,176 @@
+//! The adversary finds what is wrong with a broken guard, and nothing with the real one.
+
+mod model;
+
+use model::*;
+
+use super::mutate::Maker;
+use super::*;
+use crate::random::Random;
+
+/// Plays of a search in these tests; a broken guard is found within a few hundred.
+const FEW: u64 = 600;
+const MINUTE_MS: u64 = 60_000;
+
+fn maker(config: &Config, seed: u64) -> Maker<'_> {
+    Maker { config, random: Random::new(seed, "adversary-tests") }
+}
+
+/// Whether a search finds the objective's limit exceeded.
+fn broken<S: Subject>(objective: Objective) -> bool {
+    let config = Config::default();
+    (1..=4).any(|seed| attack::<S>(objective, &config, seed, FEW).is_violation())
+}
+
+#[test]
+fn each_rule_that_is_left_out_is_found() {
+    assert!(broken::<Model<NO_DWELL>>(Objective::Haste));
+    assert!(broken::<Model<NO_BUDGET>>(Objective::StoredTurns(5 * MINUTE_MS)));
+    assert!(broken::<Model<NO_SLEW>>(Objective::Haste));
+    assert!(broken::<Model<NO_DEAD_BAND>>(Objective::Fidget));
+    assert!(broken::<Model<NO_CAP>>(Objective::Escape));
+    assert!(broken::<Model<NOT_AT_ONCE>>(Objective::Delay));
+    assert!(broken::<Model<NO_AIM>>(Objective::Astray));
+    assert!(broken::<Model<NO_STRIDE>>(Objective::Moves));
+}
+
+#[test]
+fn what_never_relaxes_again_is_found() {
+    let config = Config { max_ms: 60_000, turn_period_ms: 120_000, ..Config::default() };
+    let found = |found: Found| found.is_violation();
+    assert!(found(attack::<Model<NO_PATIENCE>>(Objective::Stick, &config, 1, 50)));
+    assert!(found(attack::<Model<NO_BEGINNING>>(Objective::Stick, &config, 1, 50)));
+}
+
+#[test]
+fn nothing_is_found_above_the_limits_of_the_guard() {
+    let config = Config::default();
+    for objective in Objective::ALL {
+        let plays = if objective.has_constant_hint() { FEW / 20 } else { FEW / 2 };
+        let found = search(objective, &config, 1, plays);
+        assert!(!found.is_violation(), "{found}");
+        assert!(found.exact.is_none_or(|exact| found.score <= exact), "{found}");
+    }
+}
+
+#[test]
+fn nothing_is_found_above_the_limits_of_a_machine_that_is_restarted() {
+    let config = Config::default();
+    for objective in Objective::ALL {
+        let found = attack::<Whole>(objective, &config, 1, FEW / 30);
+        assert!(!found.is_violation(), "{found}");
+    }
+}
+
+#[test]
+fn the_model_with_every_rule_is_the_guard() {
+    let config = Config::default();
+    let mut maker = maker(&config, 1);
+    let (mut stage, mut other) = (Stage::new(&config), Stage::new(&config));
+    for turn in 0..300 {
+        let mut play = if turn % 2 == 0 { maker.plain() } else { maker.knowing() };
+        maker.mutate(&mut play);
+        let guard = stage.play::<Bare>(&play, Objective::Escape);
+        assert_eq!(format!("{guard:?}"), {
+            let model = other.play::<Model<NOTHING>>(&play, Objective::Escape);
+            format!("{model:?}")
+        });
+    }
+}
+
+#[test]
+fn a_search_surpasses_as_many_random_plays() {
+    let (config, objective) = (Config::default(), Objective::StoredTurns(360 * MINUTE_MS));
+    let random = guess::<Bare>(objective, &config, 1, 4 * FEW).score;
+    let found = search(objective, &config, 1, 4 * FEW).score;
+    assert!(found >= random + 8, "{found} against {random}");
+}
+
+#[test]
+fn the_same_seed_finds_the_same() {
+    let found = |seed| search(Objective::SentTurns(MINUTE_MS), &Config::default(), seed, 200);
+    assert_eq!(found(1), found(1));
+    assert_ne!(found(1).play, found(2).play);
+}
+
+#[test]
+fn a_play_is_read_as_it_was_written() {
+    let config = Config::default();
+    let mut maker = maker(&config, 2);
+    for _ in 0..200 {
+        let (one, other) = (maker.knowing(), maker.plain());
+        let mut play = maker.cross(&one, &other);
+        maker.mutate(&mut play);
+        assert_eq!(play.to_string().parse(), Ok(play));
+    }
+    for wrong in
+        ["", "0 1000", "0 1000 | | ", "0 1 | 0 up | 1", "0 1 | 9 0.5 cap:x | 1", "0 1 | 5*( | 1"]
+    {
+        assert!(wrong.parse::<Play>().is_err(), "{wrong}");
+    }
+}
+
+/// Every history on a clock of minutes, with the real dwell and turn period.
+#[test]
+fn no_history_of_minutes_turns_more_often_than_derived() {
+    let config = Config { max_ms: 3_000, ..Config::default() };
+    for window in [0, 1, 5, 20, 21, 60] {
+        let coarse = Coarse {
+            instant_ms: MINUTE_MS,
+            before: 22,
+            window,
+            hints_ms: &[1_000, 3_000],
+            floors_ms: &[0],
+        };
+        let derived = Objective::StoredTurns(window * MINUTE_MS);
+        let most = u64::from(most_turns(&config, &coarse).0);
+        assert_eq!(Some(most), derived.exact(&config), "in {window} min");
+        assert!(most <= derived.limit(&config), "in {window} min");
+    }
+}
+
+/// With a floor there are many more; so on a clock on which a turn period is four instants long.
+#[test]
+fn no_coarse_history_sends_more_turns_than_derived() {
+    let config =
+        Config { max_ms: 3_000, dwell_ms: 3_200, turn_period_ms: 4 * 3_200, ..Config::default() };
+    for window in 0..=6 {
+        let coarse = Coarse {
+            instant_ms: 3_200,
+            before: 6,
+            window,
+            hints_ms: &[1_000, 3_000],
+            floors_ms: &[0, 1_400],
+        };
+        let derived = Objective::SentTurns(window * 3_200).exact(&config);
+        assert_eq!(Some(u64::from(most_turns(&config, &coarse).0)), derived, "in {window}");
+    }
+}
+
+/// The worst plays that were found, as short as they could be made.
+#[test]
+fn the_worst_plays_reach_what_they_did() {
+    let worst = [(
+        Objective::StoredTurns(MINUTE_MS),
+        3,
+        "0 2000 | 0 above, 0 below, dwell+0 above, 0 below | 1000",
+    )];
+    for (objective, reached, play) in worst {
+        let play: Play = play.parse().unwrap();
+        assert_eq!(replay(&play, objective, &Config::default()), reached, "{}", objective.name());
+    }
+}
+
+/// Why turns of what is sent are promised for one cap only: leases that come and go below the
+/// floor turn it at every heartbeat, though neither stored interval nor floor ever turn.
+#[test]
+fn a_cap_that_comes_and_goes_below_the_floor_turns_what_is_sent() {
+    let play = "0 1000 | 20*(0 1000.0 cap:9000 fleet:800000, 1000 1000.0 fleet:800000) | 1000";
+    let play: Play = play.parse().unwrap();
+    let config = Config::default();
+    let mut stage = Stage::new(&config);
+    let samples = stage.play::<Bare>(&play, Objective::CappedSurplus).samples.clone();
+    assert!(samples.iter().all(|sample| sample.told.stored_ms == 1_000));
+    assert!(samples.windows(2).all(|pair| pair[0].told.effective_ms != pair[1].told.effective_ms));
+    assert!(samples.windows(2).all(|pair| pair[0].floor_ms == pair[1].floor_ms));
+}
