@@ -87,8 +87,10 @@ impl Objective {
         let stored = |window: u64| 2 * (1 + window.div_ceil(config.turn_period_ms.into())) + 1;
         match self {
             Self::StoredTurns(window) => stored(window),
-            // The floor follows the same rules, mirrored.
+            // As promised; the floor follows the rules of the stored interval, mirrored.
             Self::SentTurns(window) => 2 * (2 * stored(window)) + 1,
+            // Each peak of the larger of two is a peak of one of them; counted out, that leaves
+            // one turn more than both have. A cap is once more the same, upside down.
             Self::SentSurplus => 1,
             Self::CappedSurplus => 2,
             Self::Stick => longest_stick_ms(config),
@@ -163,7 +165,7 @@ impl Objective {
 }
 
 /// Instants at which a sequence changes direction.
-fn turns(values: impl Iterator<Item = (u64, u32)>) -> Vec<u64> {
+pub(super) fn turns(values: impl Iterator<Item = (u64, u32)>) -> Vec<u64> {
     let (mut last, mut rising, mut turns) = (None, None, Vec::new());
     for (now, value) in values {
         if let Some(before) = last.replace(value).filter(|before| *before != value) {
