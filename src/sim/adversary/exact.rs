@@ -35,13 +35,16 @@ pub(super) fn moves(config: &Config) -> u32 {
     moves
 }
 
-/// Most turns of what is sent, under one cap, in a closed window. The floor follows the rules of
-/// the stored interval, mirrored: what is sent turns as often as both together, and the larger
-/// passes from one to the other once more where there is room for the dwell.
+/// Most turns of what is sent, under one cap, in a closed window.
+///
+/// The floor follows the rules of the stored interval, mirrored: what is sent turns as often as
+/// both together. Where one more tightening fits, so does a rise of the floor, the larger passes
+/// from one to the other once more, and so it does before the window, unseen by either: a floor
+/// above the cap has fallen, and not turned when it falls below. The search found the last one,
+/// when this was derived without it.
 #[must_use]
 pub(super) fn sent_turns(window_ms: u64, config: &Config) -> u64 {
-    let stored = stored_turns(window_ms, config);
-    2 * stored + stored % 2
+    stored_turns(window_ms, config).next_multiple_of(2) * 2
 }
 
 /// What exhaustion follows.
@@ -119,7 +122,7 @@ fn follow(layer: Layer, now: Millis, config: &Config, coarse: &Coarse<'_>) -> La
                     let mut moved = state;
                     moved.guard.step(now, hint_ms.into(), config.max_ms, config);
                     moved.ladder.follow(floor_ms, config, coarse.instant_ms);
-                    let turns = turns + moved.tell();
+                    let turns = turns + moved.tell(config.max_ms);
                     if keep(&mut reached, moved, turns) {
                         next.push((moved, turns));
                     }
@@ -162,8 +165,8 @@ impl Ladder {
 
 impl State {
     /// Takes what is sent now; gives 1 for a turn.
-    fn tell(&mut self) -> u32 {
-        let sent_ms = self.guard.stored_ms().max(self.ladder.base_ms);
+    fn tell(&mut self, cap_ms: u32) -> u32 {
+        let sent_ms = self.guard.stored_ms().max(self.ladder.base_ms).min(cap_ms);
         let before_ms = std::mem::replace(&mut self.sent_ms, sent_ms);
         if sent_ms == before_ms {
             return 0;

@@ -152,18 +152,19 @@ fn no_history_of_minutes_turns_more_often_than_derived() {
     }
 }
 
-/// With a floor there are many more; so on a clock on which a turn period is four instants long.
+/// With a floor, here one that moves above the cap, there are many more: a turn period is four
+/// instants long on this clock.
 #[test]
 fn no_coarse_history_sends_more_turns_than_derived() {
     let config =
         Config { max_ms: 3_000, dwell_ms: 3_200, turn_period_ms: 4 * 3_200, ..Config::default() };
-    for window in 0..=6 {
+    for window in [0, 1, 4] {
         let coarse = Coarse {
             instant_ms: 3_200,
-            before: 6,
+            before: 7,
             window,
             hints_ms: &[1_000, 3_000],
-            floors_ms: &[0, 1_400],
+            floors_ms: &[0, 4_000, 5_000],
         };
         let derived = Objective::SentTurns(window * 3_200).exact(&config);
         assert_eq!(Some(u64::from(most_turns(&config, &coarse).0)), derived, "in {window}");
@@ -181,8 +182,9 @@ fn the_worst_plays_reach_what_they_did() {
         (Objective::StoredTurns(360 * MINUTE_MS), "0 31327 | 0 below, 19*(turn+0 above, 0 below)"),
         (
             Objective::SentTurns(MINUTE_MS),
-            "0 1368 | 0 below, 0 NaN fleet:1244612, fall+0 above, turn+0 above, 0 below, \
-             0 NaN fleet:over, dwell+0 NaN, 0 above, 0 below, 0 NaN fleet:over",
+            "0 19075 | 0 NaN cap:under, 0 below, 0 NaN fleet:2798195, 0 below, dwell-16 NaN, \
+             due18 above fleet:1646630, turn+0 NaN, 0 above, 0 below, 0 NaN fleet:over, \
+             dwell+0 NaN, 0 above, 0 below, 0 NaN fleet:over",
         ),
         (
             Objective::SentTurns(60 * MINUTE_MS),
@@ -223,6 +225,25 @@ fn the_larger_of_two_sequences_turns_at_most_once_more_than_both() {
         }
     }
     assert_eq!(most, 1);
+}
+
+/// Why the turns of what is sent are held against those of stored interval and floor over a whole
+/// history: a window may hold two and none of theirs. A floor above the cap has fallen, unseen,
+/// before it; then it falls below, and a relaxing that goes on for long comes up from under it.
+#[test]
+fn a_window_may_hold_two_turns_sent_and_none_of_stored_or_floor() {
+    let play = "0 1000 | 0 NaN cap:10000, 0 NaN fleet:1600000, 60000 NaN fleet:800000, \
+                1 NaN fleet:80000, 6*(step+0 300000.0 fleet:80000) | 1000";
+    let config = Config::default();
+    let mut stage = Stage::new(&config);
+    let samples = &stage.play::<Bare>(&play.parse().unwrap(), Objective::SentSurplus).samples;
+    let within = |of: fn(&Sample) -> u32| {
+        let turns = objective::turns(samples.iter().map(|sample| (sample.now, of(sample))));
+        turns.iter().filter(|now| **now > 60_000).count()
+    };
+    assert_eq!(within(|sample| sample.told.stored_ms), 0);
+    assert_eq!(within(|sample| sample.floor_ms), 0);
+    assert_eq!(within(|sample| sample.told.effective_ms), 2);
 }
 
 /// Why turns of what is sent are promised for one cap only: leases that come and go below the
