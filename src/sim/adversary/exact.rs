@@ -37,11 +37,11 @@ pub(super) fn moves(config: &Config) -> u32 {
 
 /// Most turns of what is sent, under one cap, in a closed window.
 ///
-/// The floor follows the rules of the stored interval, mirrored: what is sent turns as often as
-/// both together. Where one more tightening fits, so does a rise of the floor, the larger passes
-/// from one to the other once more, and so it does before the window, unseen by either: a floor
-/// above the cap has fallen, and not turned when it falls below. The search found the last one,
-/// when this was derived without it.
+/// The floor follows the rules of the stored interval, mirrored, and what is sent turns as often
+/// as both together. Where one more tightening fits into the window, so does one more rise of the
+/// floor, and two turns that are neither's: the larger of the two may change once more, and a
+/// floor that has fallen unseen, above the cap, falls on below it. The search found the last of
+/// these, when this was derived without it.
 #[must_use]
 pub(super) fn sent_turns(window_ms: u64, config: &Config) -> u64 {
     stored_turns(window_ms, config).next_multiple_of(2) * 2

@@ -2,8 +2,8 @@
 
 use pulsegate_core::cadence::{Config, Guard, early};
 use pulsegate_core::{
-    AgentKey, Beat, Class, Classes, Effects, Handled, Machine, Millis, PartitionHasher, Slot,
-    TenantId, Verdict, VerdictSource,
+    AgentKey, Beat, Class, Classes, Effects, Event, Handled, Machine, Millis, PartitionHasher,
+    Slot, TenantId, Verdict, VerdictSource,
 };
 use pulsegate_wire::Health;
 use pulsegate_wire::event::{self, AgentRecord};
@@ -85,12 +85,43 @@ pub struct Whole {
     capped_ms: u32,
     row: Option<AgentRecord>,
     events: Vec<event::Event>,
+    /// How many of them were durable before the last heartbeat was answered, and whether those
+    /// after them need not have been when it was.
+    committed: usize,
+    is_hasty: bool,
     restarts: u32,
 }
 
 impl Whole {
     fn key() -> AgentKey<'static> {
         PartitionHasher::new([1, 2]).key(TenantId(0), "agent")
+    }
+
+    /// The gateway is killed right after its last answer: what did not have to be durable before
+    /// that is lost.
+    pub fn crash(&mut self, now: Millis, config: &Config) {
+        if self.is_hasty {
+            self.events.truncate(self.committed);
+        }
+        self.begin_again(now, config);
+    }
+
+    fn begin_again(&mut self, now: Millis, config: &Config) {
+        let mut machine = Machine::new(self.config.clone());
+        let class = self.config.classes.normal();
+        // Refused is only what there is no room for.
+        if let Some(row) = &self.row {
+            machine.restore(row, Self::key(), class).unwrap_or(Slot(0));
+        }
+        for event in &self.events {
+            machine.apply(event, Self::key(), class).unwrap_or_default();
+        }
+        machine.resume(now, &mut self.effects);
+        self.machine = machine;
+        self.record();
+        if let Some(slot) = self.machine.find(Self::key()) {
+            self.tell_lease(slot, config);
+        }
     }
 
     /// Keeps what was told, as a journal would.
@@ -136,6 +167,8 @@ impl Subject for Whole {
             sequence: 0,
             row: None,
             events: Vec::new(),
+            committed: 0,
+            is_hasty: false,
             restarts: 0,
         }
     }
@@ -155,6 +188,8 @@ impl Subject for Whole {
         let verdict =
             Verdict { health: Health::Healthy, score: 50.0, interval_ms: hint_ms, source };
         let decision = self.machine.decide(now, &ticket, &verdict, &mut self.effects);
+        self.committed = self.events.len();
+        self.is_hasty = !self.effects.events.iter().any(Event::must_be_durable);
         self.record();
         Reading {
             stored_ms: decision.trace.stored_ms,
@@ -171,20 +206,6 @@ impl Subject for Whole {
             self.row = slot.and_then(|slot| self.machine.export(now, slot, TENANT));
             self.events.clear();
         }
-        let mut machine = Machine::new(self.config.clone());
-        let class = self.config.classes.normal();
-        // Refused is only what there is no room for.
-        if let Some(row) = &self.row {
-            machine.restore(row, Self::key(), class).unwrap_or(Slot(0));
-        }
-        for event in &self.events {
-            machine.apply(event, Self::key(), class).unwrap_or_default();
-        }
-        machine.resume(now, &mut self.effects);
-        self.machine = machine;
-        self.record();
-        if let Some(slot) = self.machine.find(Self::key()) {
-            self.tell_lease(slot, config);
-        }
+        self.begin_again(now, config);
     }
 }

@@ -3,6 +3,7 @@
 mod model;
 
 use model::*;
+use pulsegate_core::Millis;
 
 use super::mutate::Maker;
 use super::*;
@@ -258,4 +259,20 @@ fn a_cap_that_comes_and_goes_below_the_floor_turns_what_is_sent() {
     assert!(samples.iter().all(|sample| sample.told.stored_ms == 1_000));
     assert!(samples.windows(2).all(|pair| pair[0].told.effective_ms != pair[1].told.effective_ms));
     assert!(samples.windows(2).all(|pair| pair[0].floor_ms == pair[1].floor_ms));
+}
+
+/// Bounds on turns hold for what was recorded. A tightening is answered before it is: a crash in
+/// that moment takes it back, without dwell and budget, and the agent sees two turns of it.
+#[test]
+fn a_crash_before_the_commit_takes_a_tightening_back() {
+    let config = Config::default();
+    let within = Within { floor_ms: 0, cap_ms: config.max_ms };
+    let mut machine = Whole::begin(&config, Millis(0), 30_000);
+    for round in 0..10 {
+        let now = Millis(round * 10_000);
+        assert_eq!(machine.step(now, 30_000.0, within, &config).stored_ms, 30_000);
+        let now = now.plus(5_000);
+        assert_eq!(machine.step(now, 10_000.0, within, &config).stored_ms, 10_000);
+        machine.crash(now, &config);
+    }
 }
