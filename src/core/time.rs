@@ -23,7 +23,7 @@ impl Millis {
 /// of a million agents keep seven instants each; whole seconds would be too coarse for steps of
 /// 0.8 s, and sixteen milliseconds are the finest that lets a span of a year be told from its
 /// inverse. Whoever keeps one holds it near: see [`Tick::held_near`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tick(u32);
 
 impl Tick {

@@ -1,5 +1,6 @@
 //! The simulator: the very core and policies of the gateway, on virtual time.
 
+pub mod adversary;
 mod agent;
 pub mod analytic;
 pub mod clocks;

@@ -9,7 +9,7 @@ use crate::time::Tick;
 /// What the guard remembers of one agent. Instants are those to wait for, not those that were, so
 /// that each is renewed at every use and none outlives its 16 ms ticks: whole seconds would round
 /// a step of 0.8 × 1 s up to every second heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Guard {
     stored_ms: u32,
     /// No relaxing before: the dwell.
@@ -25,7 +25,7 @@ pub struct Guard {
 
 const _: () = assert!(size_of::<Guard>() <= 24, "a million agents each keep one");
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Move {
     None,
     Relax,
@@ -111,10 +111,7 @@ impl Guard {
     /// Whatever is no number proposes nothing: the stored interval stands. `cap_ms` is
     /// [`Config::cap_ms`].
     pub fn step(&mut self, now: Millis, hint_ms: f64, cap_ms: u32, config: &Config) -> Step {
-        self.dwell_until = self.dwell_until.or_now(now);
-        self.step_at = self.step_at.or_now(now);
-        self.turn_at = self.turn_at.or_now(now);
-
+        self.renew(now);
         let before_ms = self.stored_ms;
         let last_move = self.last_move;
         let (clamped_ms, clamped_by) = clamp(hint_ms, before_ms, cap_ms, config);
@@ -128,6 +125,15 @@ impl Guard {
         let turned =
             self.stored_ms != before_ms && last_move != Move::None && self.last_move != last_move;
         Step { clamped_ms, before_ms, stored_ms: self.stored_ms, bound, turned }
+    }
+
+    /// Instants that have come are now. Before the first move there is none to wait for: those
+    /// that a new guard is made with are 0, which half of the time appears to lie ahead.
+    fn renew(&mut self, now: Millis) {
+        let is_new = self.last_move == Move::None;
+        for instant in [&mut self.dwell_until, &mut self.step_at, &mut self.turn_at] {
+            *instant = if is_new { Tick::at(now) } else { instant.or_now(now) };
+        }
     }
 
     /// Steps 2 to 5.

@@ -237,6 +237,16 @@ fn every_bound_is_reached() {
     assert_eq!(step(1_281, f64::NAN, 1_200), (1_200, Bound::Cap));
 }
 
+/// Ticks wrap around after 2^36 ms, and an instant of 0 lies ahead in the second half of that.
+#[test]
+fn a_new_guard_waits_for_nothing_at_any_time() {
+    let config = Config::default();
+    for now in [0, (1 << 35) - 1, 1 << 35, 3 << 34, (1 << 36) - 1, 1 << 36, 3 << 35] {
+        let mut guard = Guard::new(30_000);
+        assert_eq!(guard.step(Millis(now), 40_000.0, 70_000, &config).stored_ms, 40_000, "{now}");
+    }
+}
+
 #[test]
 fn a_move_under_way_is_finished_though_it_came_near() {
     let (config, mut guard) = (Config::default(), Guard::new(30_000));

@@ -150,9 +150,11 @@ fn debug() {
 #[ignore]
 fn debug2() {
     for seed in 0..60 {
-        let faults = vec![Fault::Kill, Fault::SlowDisk, Fault::Lease, Fault::Crash, Fault::Partition];
+        let faults =
+            vec![Fault::Kill, Fault::SlowDisk, Fault::Lease, Fault::Crash, Fault::Partition];
         let plan = Plan { seed, agents: 8, minutes: 240, faults };
-        let kills = plan.setting().script.iter().filter(|(_, a)| *a == crate::world::Act::Crash).count();
+        let kills =
+            plan.setting().script.iter().filter(|(_, a)| *a == crate::world::Act::Crash).count();
         let outcome = run(&plan, Some(Mistake::TellsGrantsEarly), &mut ());
         eprintln!("{seed} kills {kills} {:?}", outcome.violations.first().map(|f| f.rule));
     }

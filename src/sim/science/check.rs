@@ -62,7 +62,7 @@ impl Observer for Living {
 
 /// Runs one point until it is known well, or `most` heartbeats were handled.
 #[must_use]
-pub fn point(kind: Kind, bound_ms: u64, most: u64, seed: u64) -> Point {
+pub(super) fn point(kind: Kind, bound_ms: u64, most: u64, seed: u64) -> Point {
     let bound = bound_ms * MS;
     let shift = bound.saturating_sub(INTERVAL);
     match kind {

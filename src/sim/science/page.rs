@@ -74,9 +74,8 @@ pub fn table(scenario: &Scenario, rows: &[(Detector, &Measured)]) -> String {
         columns.push(("suspect after: mean / p99 s", &|row| {
             spread(row.quality.suspected.time.as_ref())
         }));
-        columns.push(("failed after: mean / p99 s", &|row| {
-            spread(row.quality.failed.time.as_ref())
-        }));
+        columns
+            .push(("failed after: mean / p99 s", &|row| spread(row.quality.failed.time.as_ref())));
     }
     if upheaval {
         columns.push(("living agents failed", &|row| row.failed_living.to_string()));
@@ -96,9 +95,8 @@ pub fn table(scenario: &Scenario, rows: &[(Detector, &Measured)]) -> String {
     if surges {
         columns.push(("surge known after: mean / p99 s", &|row| {
             let reaction = row.reaction.as_ref();
-            reaction.map_or("–".to_owned(), |found| {
-                format!("{:.2} / {:.2}", found.mean, found.p99)
-            })
+            reaction
+                .map_or("–".to_owned(), |found| format!("{:.2} / {:.2}", found.mean, found.p99))
         }));
     }
     if restart {
@@ -160,20 +158,22 @@ fn accuracy(row: &Measured) -> String {
 }
 
 fn check_table(points: &[&Point]) -> String {
-    let mut out = "| detector | bound T_D s | heartbeats | mistakes | E(T_MR) s, theory | measured \
+    let mut out =
+        "| detector | bound T_D s | heartbeats | mistakes | E(T_MR) s, theory | measured \
                    | off by standard errors | E(T_M) s, theory | measured | 1 − P_A, theory | \
                    measured |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
+            .to_owned();
     for point in points {
         let kind = if point.kind == Kind::NfdS { "NFD-S" } else { "NFD-E" };
         let mistakes = &point.report.false_suspicions;
         let recurrence = point.recurrence();
-        let measured = recurrence
-            .map_or("–".to_owned(), |found| format!("{} ± {}", four(found.mean), two(found.error)));
-        let off = point.off().map_or("–".to_owned(), |off| format!("{off:+.1}"));
-        let duration = mistakes.duration.map_or("–".to_owned(), |found| {
-            format!("{:.4} ± {:.4}", found.mean, found.error)
+        let measured = recurrence.map_or("–".to_owned(), |found| {
+            format!("{} ± {}", four(found.mean), two(found.error))
         });
+        let off = point.off().map_or("–".to_owned(), |off| format!("{off:+.1}"));
+        let duration = mistakes
+            .duration
+            .map_or("–".to_owned(), |found| format!("{:.4} ± {:.4}", found.mean, found.error));
         let accuracy = point.report.accuracy.map_or(f64::NAN, |accuracy| 1.0 - accuracy);
         let _ = writeln!(
             out,
@@ -231,9 +231,8 @@ fn check_plot(points: &[&Point]) -> Plot {
 }
 
 fn cost_plot(busy: &[(Detector, &Measured)], idle: &[(Detector, &Measured)]) -> Plot {
-    let point = |row: &Measured| {
-        row.quality.suspected.time.as_ref().map(|time| (row.messages, time.mean))
-    };
+    let point =
+        |row: &Measured| row.quality.suspected.time.as_ref().map(|time| (row.messages, time.mean));
     let mut series: Vec<Series> = busy
         .iter()
         .filter(|(detector, _)| *detector != Detector::Fixed(10))
@@ -327,10 +326,8 @@ fn aims<'a>(find: &dyn Fn(&str) -> Vec<(Detector, &'a Measured)>) -> String {
     }
     let pauses = (row("pauses", Detector::Steady), row("pauses", Detector::Fixed(30)));
     if let (Some(ours), Some(fixed)) = pauses {
-        let (ours, fixed) = (
-            rate(&ours.quality.false_failures, ours),
-            rate(&fixed.quality.false_failures, fixed),
-        );
+        let (ours, fixed) =
+            (rate(&ours.quality.false_failures, ours), rate(&fixed.quality.false_failures, fixed));
         add(
             "no more false failures under pauses than fixed 30 s × 3",
             format!("{} and {} per agent and day", small(ours), small(fixed)),
@@ -349,9 +346,7 @@ fn aims<'a>(find: &dyn Fn(&str) -> Vec<(Detector, &'a Measured)>) -> String {
         let p99 = found.reaction.map_or(f64::NAN, |reaction| reaction.p99);
         add("surges known after ≤ 1.2 s for 99 %", format!("{p99:.2} s"), p99 <= 1.2);
     }
-    if let Some(share) =
-        row("mass-restart", Detector::Steady).and_then(Measured::peak_over_mean)
-    {
+    if let Some(share) = row("mass-restart", Detector::Steady).and_then(Measured::peak_over_mean) {
         add(
             "after a restart of 100,000 arrivals ≤ 1.3 × mean from the second heartbeat on",
             format!("{share:.2}"),

@@ -186,7 +186,8 @@ mod tests {
             points: vec![(1.0, 1.0), (100.0, 100.0)],
             drawn: Drawn::Line,
         };
-        let plot = Plot { title: "title", across: axis(false), up: axis(true), series: vec![series] };
+        let plot =
+            Plot { title: "title", across: axis(false), up: axis(true), series: vec![series] };
         let svg = plot.svg();
         assert!(!svg.contains('\n') && svg.starts_with("<svg") && svg.ends_with("</svg>"));
         assert!(svg.contains("x &amp; y") && svg.contains("a &lt; b"));

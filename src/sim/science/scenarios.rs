@@ -232,9 +232,7 @@ impl Scenario {
             Detector::FixedRetries => self.run(&setting, Fixed::with_retries()),
             Detector::Nomad => self.run(&setting, Nomad::new(seed)),
             Detector::Eureka => self.run(&setting, Eureka::new(seed)),
-            Detector::Akka => {
-                self.run(&setting, PhiAkka::new(AkkaSettings::cluster(30 * SECOND)))
-            }
+            Detector::Akka => self.run(&setting, PhiAkka::new(AkkaSettings::cluster(30 * SECOND))),
             Detector::Cassandra => self.run(&setting, PhiCassandra::new(30 * SECOND)),
             Detector::Steady => self.run(&setting, self.gateway(&setting, "steady", "steady")?),
             Detector::QueuePressure => {
