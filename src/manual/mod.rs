@@ -12,6 +12,9 @@
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
 //! | [`operating`] | operators: configuration, listeners, metrics, reload, shutdown |
+//! | [`simulator`] | whoever wants to see it fail: faults, rules, one seed one history |
+//! | [`science`] | whoever compares: detection, mistakes and cost beside other systems |
+//! | [`adversary`] | whoever doubts the cadence guard |
 //! | [`figures`] | whoever wants to measure it |
 //!
 //! Tables of limits, errors, classes and metrics on these pages are held to the code by tests.
@@ -45,6 +48,15 @@ pub mod journal {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("simulator.md")]
+pub mod simulator {}
+
+#[doc = include_str!("science.md")]
+pub mod science {}
+
+#[doc = include_str!("adversary.md")]
+pub mod adversary {}
 
 #[doc = include_str!("figures.md")]
 pub mod figures {}

@@ -14,8 +14,9 @@ const SILENCE: &str = include_str!("silence.md");
 const POLICIES: &str = include_str!("policies.md");
 const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
+const SIMULATOR: &str = include_str!("simulator.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 14] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -26,6 +27,9 @@ const PAGES: [&str; 11] = [
     LEASES,
     JOURNAL,
     OPERATING,
+    SIMULATOR,
+    include_str!("science.md"),
+    include_str!("adversary.md"),
     include_str!("figures.md"),
 ];
 
@@ -339,5 +343,12 @@ fn the_policy_shown_is_the_one_that_the_sdk_compiles() {
         let shown = [blocks(page, "rust,ignore"), blocks(page, "rust")].concat();
         assert_eq!(shown.len(), 1, "{name} shows one policy");
         assert!(documented.contains(shown[0]), "{name} shows another policy:\n{documented}");
+    }
+}
+
+#[test]
+fn every_fault_of_the_simulator_is_told() {
+    for word in pulsegate_sim::hunt::Fault::words() {
+        assert!(SIMULATOR.contains(&format!("`{word}`")), "{word}");
     }
 }

@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: every figure of the README, by name.
+//! `cargo xtask bench` and `science`: every figure of the README and the manual, by name.
 
 use crate::shell::{Failed, Outcome, cargo, run as execute};
 
 /// The benches of the root package, as they are asked for.
-const BENCHES: [&str; 6] = ["core", "policy", "journal", "http", "transports", "memory"];
+const BENCHES: [&str; 7] = ["core", "policy", "journal", "sim", "http", "transports", "memory"];
 
 /// Runs one bench, or all of them; what stands behind the name goes to the bench itself.
 pub(crate) fn run(args: &[String]) -> Outcome {
@@ -27,4 +27,11 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         execute(&mut bench)?;
     }
     Ok(())
+}
+
+/// The science page of the manual, from a run of the simulator in release.
+pub(crate) fn science() -> Outcome {
+    let run = ["run", "--release", "--quiet", "--package", "pulsegate", "--"];
+    let mut command = cargo(&run);
+    execute(command.args(["sim", "--science", "src/manual/science.md"]))
 }

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask setup|demo|test|ci|tidy|bench`.
+//! The project's chores: `cargo xtask setup|demo|test|ci|tidy|bench|science`.
 //!
 //! Only the standard library, so that the first chore on a fresh machine starts within seconds.
 //! Every chore says what it runs, so that it can be run by hand as well.
@@ -24,7 +24,9 @@ Usage: cargo xtask CHORE [ARGUMENTS]
   test [ARGS]    setup, then every test: unit, integration, tiny benches, documentation
   ci             everything that a change must pass, the quick checks first
   tidy           the house rules: sizes, imports between rooms, dependencies of crates
-  bench [WHICH]  core, policy, journal, http, transports or memory; all without WHICH
+  bench [WHICH]  core, policy, journal, sim, http, transports or memory; all without WHICH
+  science        measures this gateway and its peers in the simulator, and writes the science page
+                 of the manual anew: about half an hour on two cores
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("ci") if rest.is_empty() => ci::run(),
         Some("tidy") if rest.is_empty() => tidy::run(),
         Some("bench") => bench::run(rest),
+        Some("science") if rest.is_empty() => bench::science(),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

@@ -76,6 +76,17 @@ pub(super) fn hunt(args: &Args, minutes: f64) -> Outcome {
     Ok(())
 }
 
+/// Plays against the cadence guard.
+pub(super) fn adversary(seed: u64, plays: u64) -> Outcome {
+    print(&format!("pulsegate sim --adversary {plays} --seed {seed}\n"));
+    let found = pulsegate_sim::adversary::report(seed, plays);
+    found.iter().for_each(|found| print(&format!("{found}\n")));
+    if found.iter().any(pulsegate_sim::adversary::Found::is_violation) {
+        return Err(Failure::new(Exit::Refused, "a limit was exceeded"));
+    }
+    Ok(())
+}
+
 /// Says what was broken, and by which smallest run.
 fn fail(args: &Args, plan: &Plan, found: &Found) -> Outcome {
     let Some(first) = found.violations.first() else { return Ok(()) };

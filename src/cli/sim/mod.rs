@@ -38,6 +38,9 @@ pub(super) struct Args {
     /// Look for seeds that fail, for so many real minutes, from --seed on
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["agents", "minutes", "faults"])]
     hunt: Option<f64>,
+    /// Let an optimiser play so many plays for each objective against the cadence guard
+    #[arg(long, value_name = "PLAYS", conflicts_with_all = ["agents", "minutes", "faults", "hunt", "json"])]
+    adversary: Option<u64>,
     /// Measure this gateway and its peers in one scenario of the science page; a wrong name lists
     /// them
     #[arg(long, value_name = "NAME", conflicts_with_all = ["agents", "minutes", "faults", "hunt", "json"])]
@@ -73,6 +76,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     let seed = args.seed.unwrap_or(1);
     if let Some(name) = &args.scenario {
         return science::scenario(name, seed);
+    }
+    if let Some(plays) = args.adversary {
+        return hunt::adversary(seed, plays);
     }
     if let Some(path) = &args.science {
         return science::page(path, args.size(seed));

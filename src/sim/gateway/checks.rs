@@ -161,6 +161,10 @@ impl Checks {
         }
         if known.number != 0 && request.directive_seen == known.number {
             known.in_force_ms = known.effective_ms;
+            // The agent says itself that it was told a shorter one.
+            if let Some((_, in_force_ms)) = &mut known.acknowledged {
+                *in_force_ms = known.in_force_ms.min(*in_force_ms);
+            }
         }
     }
 
