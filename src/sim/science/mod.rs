@@ -81,3 +81,41 @@ pub fn run(job: &Job, size: Size) -> std::result::Result<Result, pulsegate_polic
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All of it, tiny, so that none rots; what it comes to is for the page.
+    #[test]
+    fn the_page_has_every_scenario_every_detector_and_every_plot() {
+        let size = Size { shrunk: 100, heartbeats: 4_000, seed: 1 };
+        let results: Vec<Result> = jobs(size)
+            .iter()
+            .map(|job| run(job, size).expect("the reference policies load"))
+            .collect();
+        let page = page(&results, size);
+        assert!(!page.contains("{{"), "a place of the template was not filled");
+        assert_eq!(page.matches("<svg").count(), 3);
+        for scenario in scenarios(size.shrunk) {
+            assert!(page.contains(&format!("### `{}`", scenario.name)));
+        }
+        for detector in Detector::ALL {
+            let rows = page.matches(&format!("\n| {} |", detector.name())).count();
+            assert_eq!(rows, scenarios(size.shrunk).len(), "{}", detector.name());
+        }
+    }
+
+    #[test]
+    fn a_living_fleet_is_paced_as_its_policy_says() {
+        let scenarios = scenarios(20);
+        let find = |name: &str| {
+            let found = scenarios.iter().find(|scenario| scenario.name == name);
+            found.expect("there is such a scenario").measure(Detector::Steady, 1)
+        };
+        let busy = find("loss-1").expect("the policy loads");
+        let idle = find("loss-1-idle").expect("the policy loads");
+        assert!((120.0..132.0).contains(&busy.messages), "{}", busy.messages);
+        assert!((60.0..68.0).contains(&idle.messages), "{}", idle.messages);
+    }
+}
