@@ -76,6 +76,14 @@ pub fn verify(journal: &mut Offline) -> Result<Verdict, ReplayError> {
     Ok(verifier.verdict(header.oldest_seq))
 }
 
+/// Verifies events that are there already, under this key of the journal.
+pub(crate) fn verify_events(hash_key: [u64; 2], events: &[Event]) -> Verdict {
+    let oldest_seq = events.first().map_or(1, |event| event.seq);
+    let mut verifier = Verifier::new(hash_key, oldest_seq);
+    events.iter().for_each(|event| verifier.event(event));
+    verifier.verdict(oldest_seq)
+}
+
 /// What is known of an agent from its events.
 #[derive(Clone, Copy, Default)]
 struct Known {
