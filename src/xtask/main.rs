@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask setup|demo|test|ci|tidy|bench`.
+//! The project's chores: `cargo xtask setup|demo|test|ci|tidy|bench|fuzz`.
 //!
 //! Only the standard library, so that the first chore on a fresh machine starts within seconds.
 //! Every chore says what it runs, so that it can be run by hand as well.
@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod setup;
 mod shell;
 mod tidy;
@@ -25,6 +26,8 @@ Usage: cargo xtask CHORE [ARGUMENTS]
   ci             everything that a change must pass, the quick checks first
   tidy           the house rules: sizes, imports between rooms, dependencies of crates
   bench [WHICH]  core, policy, journal, http, transports or memory; all without WHICH
+  fuzz [TARGET] [--seconds N]
+                 libFuzzer over the parsers, by cargo-fuzz; every target, a minute each
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Some("ci") if rest.is_empty() => ci::run(),
         Some("tidy") if rest.is_empty() => tidy::run(),
         Some("bench") => bench::run(rest),
+        Some("fuzz") => fuzz::run(rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())
