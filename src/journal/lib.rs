@@ -18,6 +18,8 @@ mod backup;
 mod codec;
 mod dead_letters;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod heartbeats;
 mod journal;
 mod lock;

@@ -23,6 +23,7 @@ use crate::writer::CACHE_BYTES;
 use crate::{BackupError, BackupReport, HeartbeatRecord, OpenError, ReplayError};
 
 pub use stats::{Day, Stats};
+pub(crate) use verify::verify_events;
 pub use verify::{Finding, Verdict, verify};
 
 /// A journal that no gateway has open.

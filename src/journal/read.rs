@@ -4,9 +4,25 @@ use prost::Message;
 use pulsegate_wire::Event;
 
 use crate::ReadError;
-use crate::codec;
+use crate::codec::{self, Damage};
 use crate::meta::Gap;
 use crate::store::{Result, Room, StoreError, View};
+
+/// The event that a record holds; `None` where it is damaged. It must have the number of its place:
+/// where a row lies, and how long its records are, stands outside of its checksums.
+fn event(seq: u64, message: std::result::Result<&[u8], Damage>) -> Option<Event> {
+    Event::decode(message.ok()?).ok().filter(|event| event.seq == seq)
+}
+
+/// Whether the event of a message has the number of its place; everything else in it is skipped.
+pub(crate) fn is_in_place(seq: u64, message: &[u8]) -> bool {
+    #[derive(Clone, Copy, PartialEq, prost::Message)]
+    struct Placed {
+        #[prost(uint64, tag = "2")]
+        seq: u64,
+    }
+    Placed::decode(message).is_ok_and(|placed| placed.seq == seq)
+}
 
 /// Events after `after_seq`, at most `limit`, and none that comes after a gap.
 pub(crate) fn read(
@@ -28,8 +44,7 @@ pub(crate) fn read(
     let start = view.row_before(Room::Events, next).map_err(unavailable)?.unwrap_or(next);
     let result = view.rows(Room::Events, (start, u64::MAX), |first, row| {
         for (seq, message) in (first..).zip(codec::messages(row)) {
-            let event = message.ok().and_then(|message| Event::decode(message).ok());
-            match event {
+            match event(seq, message) {
                 Some(event) if seq == next => {
                     events.push(event);
                     next += 1;
@@ -69,9 +84,7 @@ pub(crate) fn scan(
             if seq < next || seq > to_seq {
                 continue;
             }
-            let Some(event) = message.ok().and_then(|message| Event::decode(message).ok()) else {
-                continue;
-            };
+            let Some(event) = event(seq, message) else { continue };
             if seq > next {
                 lost(Gap { from: next, to: seq - 1 });
             }

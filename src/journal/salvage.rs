@@ -6,6 +6,7 @@ use crate::OpenError;
 use crate::codec::{self, Damage};
 use crate::meta::{Gap, Meta, SnapshotMeta};
 use crate::open::{Trusted, damaged, install};
+use crate::read;
 use crate::replay::lost_events;
 use crate::snapshot::{SnapshotEntry, first_row};
 use crate::store::{Change, Result, Room, Source, Store, StoreError, View, weight};
@@ -88,7 +89,8 @@ impl Coverage {
 
     fn cover(&mut self, first: u64, row: &[u8]) {
         for (seq, message) in (first..).zip(codec::messages(row)) {
-            if message.is_ok() && seq >= self.next {
+            let is_there = message.is_ok_and(|message| read::is_in_place(seq, message));
+            if is_there && seq >= self.next {
                 if seq > self.next {
                     self.lose(self.next, seq - 1);
                 }

@@ -70,6 +70,10 @@ pub const LEASE_WAITERS: usize = 10_000;
 /// Longest time that one request waits in line, in milliseconds: below the 30 s that any request
 /// may take, and that common proxies allow. Who wants to wait longer asks again.
 pub const LEASE_WAIT_MAX_MS: u32 = 25_000;
+/// Longest text of a problem, in bytes; it may quote the request, and what is longer is cut.
+/// Longer: a request can have more of itself sent back. Source: chosen, some above the longest
+/// sentence of our own.
+pub const PROBLEM_TEXT_BYTES: usize = 256;
 /// Longest opaque cursor of a listing, in bytes.
 pub const CURSOR_BYTES: usize = 128;
 /// Most agents in one page of a listing.

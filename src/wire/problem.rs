@@ -6,6 +6,8 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 macro_rules! codes {
     ($(
         $(#[$doc:meta])*
@@ -147,7 +149,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of this code.
+    /// A problem of this code. What it says may quote the request: it is cut, and control
+    /// characters, which could forge log lines, become spaces.
     #[must_use]
     pub fn new(code: Code, detail: &str) -> Self {
         Self {
@@ -155,15 +158,16 @@ impl Problem {
             title: code.title().to_owned(),
             status: u32::from(code.status()),
             code: code.as_str().to_owned(),
-            detail: detail.to_owned(),
+            detail: plain(detail),
             ..Self::default()
         }
     }
 
-    /// A field with a value that it must not have.
+    /// A field with a value that it must not have. Its name may be the sender's, and is cut like
+    /// the detail.
     #[must_use]
     pub fn on_field(field: &str, detail: &str) -> Self {
-        Self { field: Some(field.to_owned()), ..Self::new(Code::FieldInvalid, detail) }
+        Self { field: Some(plain(field)), ..Self::new(Code::FieldInvalid, detail) }
     }
 
     /// The same, with the limit that was passed.
@@ -189,4 +193,11 @@ impl Problem {
     pub fn code(&self) -> Option<Code> {
         Code::from_word(&self.code)
     }
+}
+
+/// A text as a problem carries it: at most [`limits::PROBLEM_TEXT_BYTES`] of it, on one line.
+fn plain(text: &str) -> String {
+    let end = text.floor_char_boundary(limits::PROBLEM_TEXT_BYTES);
+    let plain = text[..end].chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.chain((end < text.len()).then_some('…')).collect()
 }

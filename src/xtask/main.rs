@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask setup|demo|test|ci|tidy|bench|science`.
+//! The project's chores: `cargo xtask setup|demo|test|ci|tidy|bench|science|fuzz`.
 //!
 //! Only the standard library, so that the first chore on a fresh machine starts within seconds.
 //! Every chore says what it runs, so that it can be run by hand as well.
@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod setup;
 mod shell;
 mod tidy;
@@ -27,6 +28,8 @@ Usage: cargo xtask CHORE [ARGUMENTS]
   bench [WHICH]  core, policy, journal, sim, http, transports or memory; all without WHICH
   science        measures this gateway and its peers in the simulator, and writes the science page
                  of the manual anew: about half an hour on two cores
+  fuzz [TARGET] [--seconds N]
+                 libFuzzer over the parsers, by cargo-fuzz; every target, a minute each
 ";
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Some("tidy") if rest.is_empty() => tidy::run(),
         Some("bench") => bench::run(rest),
         Some("science") if rest.is_empty() => bench::science(),
+        Some("fuzz") => fuzz::run(rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

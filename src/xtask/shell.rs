@@ -41,7 +41,7 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
 }
 
 /// A command as somebody would type it.
-fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     let settings = command.get_envs().filter_map(|(key, value)| {

@@ -176,8 +176,11 @@ fn json_problem<'a, T: Deserialize<'a>>(body: &'a str, error: &serde_json::Error
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(_) => Problem::new(Code::Malformed, &shorten(error)),
         Err(located) => {
-            let field = field(&located.path().to_string(), error);
-            Problem { field, ..Problem::new(Code::FieldInvalid, &shorten(error)) }
+            let detail = shorten(error);
+            match field(&located.path().to_string(), error) {
+                Some(field) => Problem::on_field(&field, &detail),
+                None => Problem::new(Code::FieldInvalid, &detail),
+            }
         }
     }
 }

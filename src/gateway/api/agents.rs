@@ -222,6 +222,16 @@ pub(super) async fn read<T: DeserializeOwned>(
     parse(&bytes).map(Some)
 }
 
+/// Reads the body of `PUT /v1/agents/{id}`, for `tests/fuzz`.
+#[doc(hidden)]
+pub fn registration_body(bytes: &[u8]) -> Result<Registration, Box<Problem>> {
+    let read = parse::<Registration>(bytes).and_then(|registration| {
+        registration.validate()?;
+        Ok(registration)
+    });
+    read.map_err(Refused::into_problem)
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read: Result<T, _> = serde_path_to_error::deserialize(&mut reader);

@@ -43,6 +43,8 @@ use crate::shard::Shards;
 use crate::telemetry::Telemetry;
 use crate::watch::Hub;
 
+#[doc(hidden)]
+pub use agents::registration_body;
 pub use journal::Backups;
 use problem::Refused;
 

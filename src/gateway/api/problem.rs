@@ -19,6 +19,11 @@ impl Refused {
     pub(super) fn field(field: &str, detail: &str) -> Self {
         Self(Box::new(Problem::on_field(field, detail)))
     }
+
+    /// What the client is told.
+    pub(super) fn into_problem(self) -> Box<Problem> {
+        self.0
+    }
 }
 
 impl From<Problem> for Refused {

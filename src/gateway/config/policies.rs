@@ -8,6 +8,7 @@ use pulsegate_core::builtin;
 use pulsegate_policy as policy;
 
 use super::credentials::Tenants;
+use super::read::bounded;
 use super::table::Table;
 
 /// Largest component of a policy, in bytes: twice that of a Python guest.
@@ -208,12 +209,11 @@ fn read_route(
 }
 
 fn component(path: &Path) -> Result<Arc<[u8]>, String> {
-    let unreadable = |error| format!("{} cannot be read: {error}", path.display());
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > COMPONENT_BYTES {
-        return Err(format!("is {size} bytes; at most {COMPONENT_BYTES} are taken"));
+    let bytes = bounded(path, COMPONENT_BYTES)?;
+    if bytes.len() as u64 > COMPONENT_BYTES {
+        return Err(format!("is larger than {COMPONENT_BYTES} bytes, and no more are taken"));
     }
-    std::fs::read(path).map(Arc::from).map_err(unreadable)
+    Ok(bytes.into())
 }
 
 fn is_name(name: &str) -> bool {

@@ -1,5 +1,7 @@
 //! From a file to a [`Config`]: read every section, then check them against each other.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use pulsegate_core as core;
@@ -17,8 +19,10 @@ use super::section::Section;
 use super::table::{Reader, Table};
 use super::{Certificate, Config, policies};
 
-/// Largest file of a token, in bytes.
+/// Largest token, in bytes.
 const TOKEN_BYTES: usize = 4_096;
+/// Most that is read of the file of a token, in bytes: there may be white space around it.
+const FILE_BYTES: u64 = 4 * TOKEN_BYTES as u64;
 /// Shortest token, in bytes: a plain digest protects only what cannot be guessed.
 const TOKEN_MIN_BYTES: usize = 16;
 
@@ -32,8 +36,12 @@ pub(super) fn parse(
     let mut reader = Reader::new(name, text, overrides);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let place = error.span().map_or_else(|| name.to_owned(), |span| reader.place(&span));
-        reader.problem_at(place, "", error.message().replace('\n', ", "));
+        let message = error.message().replace('\n', ", ");
+        match error.span() {
+            Some(span) => reader.problem_at(reader.place(&span), "", message),
+            // Tables within each other, too deep for the parser to say where.
+            None => reader.problem_at(name.to_owned(), "", format!("no TOML: {message}")),
+        }
     }
     let config = errors
         .is_empty()
@@ -170,10 +178,19 @@ fn is_tenant(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(allowed)
 }
 
+/// What is in a file; of one that does not end, such as a device, a byte more than may be in it.
+pub(super) fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+    }
+}
+
 /// The digest of the token in a file, without the white space around it.
 fn token(path: &Path) -> Result<Digest, String> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let bytes = bounded(path, FILE_BYTES)?;
     let token = bytes.trim_ascii();
     if (TOKEN_MIN_BYTES..=TOKEN_BYTES).contains(&token.len()) {
         return Ok(Digest::of(token));

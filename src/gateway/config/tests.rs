@@ -406,3 +406,26 @@ fn relative_paths_begin_at_the_directory_of_the_file() {
     std::fs::remove_dir_all(&directory).expect("it was there");
     assert!(config.unwrap_or_else(|problems| panic!("{problems}")).admin_token.is_some());
 }
+
+#[test]
+fn a_file_that_does_not_end_is_refused() {
+    let text =
+        "admin_token_file = \"/dev/zero\"\n[[policies]]\nname = \"a\"\nfile = \"/dev/zero\"\n";
+    assert_eq!(
+        problems(text),
+        [
+            "pulsegate.toml:1: admin_token_file: /dev/zero must hold a token of 16 to 4096 bytes",
+            "pulsegate.toml:4: policies[0].file: is larger than 67108864 bytes, and no more are \
+             taken",
+        ]
+    );
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_no_toml() {
+    let key = format!("a{} = 1", ".a".repeat(500));
+    assert_eq!(problems(&key), ["pulsegate.toml: no TOML: recursion limit"]);
+    let list = format!("a = {}{}", "[".repeat(500), "]".repeat(500));
+    let found = problems(&list);
+    assert!(found[0].starts_with("pulsegate.toml:1: cannot recurse further"), "{found:?}");
+}

@@ -41,6 +41,8 @@ use crate::telemetry::Telemetry;
 
 pub use listen::{Bound, bind};
 pub use quic::{BindError, Endpoint};
+#[doc(hidden)]
+pub use quic::{compact_frames, http3_stream_passes};
 pub use tls::{Certificates, Error as TlsError, written_at};
 pub use worker::{Lane, Phase, Worker};
 

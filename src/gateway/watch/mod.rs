@@ -194,7 +194,7 @@ impl Hub {
         let ring = self.ring.lock();
         let newest = *self.news.borrow();
         let first = ring.front().map_or(newest + 1, |first| first.event.seq);
-        let skip = usize::try_from((seen + 1).checked_sub(first)?).ok()?;
+        let skip = usize::try_from(seen.checked_add(1)?.checked_sub(first)?).ok()?;
         Some(ring.iter().skip(skip).take(TAKE).cloned().collect())
     }
 

@@ -98,3 +98,13 @@ fn a_cursor_is_what_it_was_written_as_and_nothing_else_is_one() {
         assert_eq!(text.parse::<Cursor>(), Err(BadCursor), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_place_behind_the_last_number_that_there_can_be_is_none() {
+    let (hub, journal) = hub();
+    journal.append([event(1)]).expect("there is room");
+    for seq in [u64::MAX - 1, u64::MAX] {
+        let mut watcher = hub.watch(Some(Cursor { epoch: 1, seq })).expect("there is room");
+        assert!(matches!(watcher.look().await, Next::Reset { .. }), "{seq}");
+    }
+}

@@ -76,6 +76,14 @@ pub fn verify(journal: &mut Offline) -> Result<Verdict, ReplayError> {
     Ok(verifier.verdict(header.oldest_seq))
 }
 
+/// Verifies events that are there already, under this key of the journal.
+pub(crate) fn verify_events(hash_key: [u64; 2], events: &[Event]) -> Verdict {
+    let oldest_seq = events.first().map_or(1, |event| event.seq);
+    let mut verifier = Verifier::new(hash_key, oldest_seq);
+    events.iter().for_each(|event| verifier.event(event));
+    verifier.verdict(oldest_seq)
+}
+
 /// What is known of an agent from its events.
 #[derive(Clone, Copy, Default)]
 struct Known {
@@ -147,7 +155,7 @@ impl Verifier {
             self.agents.values_mut().for_each(|known| known.state = None);
             self.leases.clear();
         }
-        self.next_seq = event.seq + 1;
+        self.next_seq = event.seq.saturating_add(1);
         if event.epoch < self.epoch {
             let what = format!("epoch {} after epoch {}", event.epoch, self.epoch);
             self.find(event.seq, what);
@@ -161,7 +169,7 @@ impl Verifier {
             }
             Some(EventKind::ReadOnly(told)) => {
                 // States moved meanwhile, and nothing was recorded.
-                self.read_only_ms += told.lasted_ms;
+                self.read_only_ms = self.read_only_ms.saturating_add(told.lasted_ms);
                 self.agents.values_mut().for_each(|known| known.state = None);
             }
             Some(EventKind::LeaseGranted(lease)) => self.granted(event, lease),
@@ -272,8 +280,10 @@ impl Verifier {
     /// Recomputes a silence.
     fn silence(&mut self, event: &Event, silent: &Silent, before: &Known) {
         self.verdict.silences += 1;
-        let due_ms =
-            silent.last_receipt_ms + u64::from(silent.in_force_ms) + u64::from(silent.grace_ms);
+        // A record may say anything; what is beyond all time is never due.
+        let due_ms = silent
+            .last_receipt_ms
+            .saturating_add(u64::from(silent.in_force_ms) + u64::from(silent.grace_ms));
         if event.at_ms < due_ms {
             let early = due_ms - event.at_ms;
             self.find(event.seq, format!("{} is {} {early} ms early", name(event), verb(event)));
@@ -314,7 +324,7 @@ impl Verifier {
         let hash = self.hasher.key(TenantId(0), &event.agent_id).hash;
         let in_force_ms = silent.in_force_ms.max(before.in_force_ms);
         let spread_ms = u64::from(restart_spread_ms(hash, in_force_ms));
-        if silent.last_receipt_ms < self.started_ms + spread_ms {
+        if silent.last_receipt_ms < self.started_ms.saturating_add(spread_ms) {
             self.unknown_spread += 1;
         }
     }
@@ -328,7 +338,8 @@ impl Verifier {
         };
         self.verdict.silences_with_heartbeats += 1;
         // Within the millisecond of the event the order is not known.
-        let between = silent.last_receipt_ms + 1..event.at_ms.max(silent.last_receipt_ms + 1);
+        let after_ms = silent.last_receipt_ms.saturating_add(1);
+        let between = after_ms..event.at_ms.max(after_ms);
         if let Some(at_ms) = heard.range(between).next() {
             let what = format!(
                 "{} is {} by a silence since {} ms, and was heard at {at_ms} ms",

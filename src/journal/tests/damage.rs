@@ -5,9 +5,10 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use pulsegate_wire::{Event, EventKind};
+use redb::ReadableTable as _;
 
 use super::support::{Directory, WALL_MS, agent, event, settle};
-use crate::{Entry, Journal, OpenError, Opened};
+use crate::{Entry, Journal, OpenError, Opened, offline};
 
 /// Events of each part: before the snapshot began, and since.
 const PART: u64 = 3_000;
@@ -144,6 +145,28 @@ fn damaged_events_are_left_out_and_said() {
     assert_eq!(opened.journal.read(5_555, 9).unwrap()[0].seq, 5_556);
     drop(opened.journal);
     assert!(try_open(&directory).unwrap().losses.is_empty(), "it was repaired once");
+}
+
+#[test]
+fn events_that_lie_under_a_wrong_number_are_lost_and_said() {
+    let directory = filled();
+    let database = redb::Database::open(directory.file()).unwrap();
+    let table = redb::TableDefinition::<u64, &[u8]>::new("events");
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut rows = transaction.open_table(table).unwrap();
+        let place = rows.range(..PART + 1_500).unwrap().next_back().unwrap().unwrap().0.value();
+        let row = rows.remove(place).unwrap().unwrap().value().to_vec();
+        rows.insert(place + 2, row.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(opens_truthfully(&directory, "a row that lies elsewhere"));
+    let journal = offline::Offline::open(directory.path()).unwrap();
+    let (mut told, mut losses) = (0, Vec::new());
+    journal.events(|_| told += 1, |loss| losses.push(loss)).unwrap();
+    assert_eq!(losses.len(), 1, "{losses:?}");
+    assert!(losses[0].starts_with("events 4") && told < 2 * PART, "{told} told, {losses:?}");
 }
 
 #[test]

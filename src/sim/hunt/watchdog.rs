@@ -3,13 +3,17 @@
 //! P1: an agent that obeys is never suspect. It obeys by construction, so whoever turns suspect
 //! while it runs must have an excuse: it stood still, it was told nothing yet, or every attempt
 //! since its last heartbeat was lost, slow, or met no gateway.
+//!
+//! It remembers the latest happenings of each agent, and tells them with what it finds wrong.
+
+use std::collections::VecDeque;
 
 use pulsegate_core::lease::history::Fact;
 
 use crate::gateway::Violation;
 use crate::network::SLOW;
 use crate::server::{
-    AgentIndex, Answer, Change, LeaseTold, MS, Micros, Reply, Request, SECOND, Standing,
+    AgentIndex, Answer, Change, LeaseTold, MS, Micros, Reply, Request, SECOND, Standing, Why,
 };
 use crate::world::Observer;
 
@@ -27,7 +31,25 @@ struct Seen {
     attempts: Vec<Attempt>,
     /// The newest run and sequence that arrived.
     arrived: (u64, u64),
+    latest: VecDeque<(Micros, Happening)>,
 }
+
+/// Something that happened to an agent, to be told.
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "told by Debug")]
+enum Happening {
+    Started,
+    Ended { graceful: bool },
+    Paused(bool),
+    Sent { sequence: u64, why: Why, seen: u64, good: bool },
+    Arrived { sequence: u64, why: Why },
+    Refused { sequence: u64 },
+    Answered { sequence: u64, answer: Answer },
+    Stands(Standing),
+}
+
+/// Happenings that are remembered of each agent. Source: chosen; some heartbeats with retries.
+const LATEST: usize = 20;
 
 /// An attempt that would be news.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +101,14 @@ impl Watchdog {
         &mut self.agents[agent as usize]
     }
 
+    fn note(&mut self, now: Micros, agent: AgentIndex, happening: Happening) {
+        let latest = &mut self.seen(agent).latest;
+        if latest.len() == LATEST {
+            latest.pop_front();
+        }
+        latest.push_back((now, happening));
+    }
+
     fn suspected(&mut self, now: Micros, agent: AgentIndex) {
         let served_since = self.served_since;
         let seen = self.seen(agent);
@@ -95,32 +125,39 @@ impl Watchdog {
             self.excused += 1;
             return;
         }
-        let text = format!(
-            "agent {agent} is suspect at {} ms; attempts since its last heartbeat: {:?}, gateway \
-             since {} ms",
-            now / MS,
+        let mut text = format!(
+            "agent {agent} is suspect; attempts since its last heartbeat: {:?}; gateway since {} ms",
             seen.attempts,
             served_since / MS
         );
+        for (at, happening) in &seen.latest {
+            text.push_str(&format!("\n    {:>12.3} ms {happening:?}", *at as f64 / MS as f64));
+        }
         self.violations.push(Violation { at: now, rule: "obeying_is_never_suspect", text });
     }
 }
 
 impl Observer for Watchdog {
-    fn started(&mut self, _now: Micros, agent: AgentIndex) {
-        *self.seen(agent) = Seen { runs: true, ..Seen::default() };
+    fn started(&mut self, now: Micros, agent: AgentIndex) {
+        let latest = std::mem::take(&mut self.seen(agent).latest);
+        *self.seen(agent) = Seen { runs: true, latest, ..Seen::default() };
+        self.note(now, agent, Happening::Started);
     }
 
-    fn ended(&mut self, _now: Micros, agent: AgentIndex, _graceful: bool) {
+    fn ended(&mut self, now: Micros, agent: AgentIndex, graceful: bool) {
         self.seen(agent).runs = false;
+        self.note(now, agent, Happening::Ended { graceful });
     }
 
-    fn paused(&mut self, _now: Micros, agent: AgentIndex, paused: bool) {
+    fn paused(&mut self, now: Micros, agent: AgentIndex, paused: bool) {
+        self.note(now, agent, Happening::Paused(paused));
         let seen = self.seen(agent);
         (seen.paused, seen.stood_still) = (paused, true);
     }
 
     fn sent(&mut self, now: Micros, request: &Request, good: bool) {
+        let Request { sequence, why, directive_seen: seen, .. } = *request;
+        self.note(now, request.agent, Happening::Sent { sequence, why, seen, good });
         let seen = self.seen(request.agent);
         // One that repeats what has arrived moves no deadline: it is there for its answer.
         if (request.incarnation, request.sequence) > seen.arrived {
@@ -128,7 +165,9 @@ impl Observer for Watchdog {
         }
     }
 
-    fn arrived(&mut self, _now: Micros, request: &Request) {
+    fn arrived(&mut self, now: Micros, request: &Request) {
+        let Request { sequence, why, .. } = *request;
+        self.note(now, request.agent, Happening::Arrived { sequence, why });
         let seen = self.seen(request.agent);
         let place = (request.incarnation, request.sequence);
         if place > seen.arrived {
@@ -139,7 +178,8 @@ impl Observer for Watchdog {
         }
     }
 
-    fn refused(&mut self, _now: Micros, request: &Request) {
+    fn refused(&mut self, now: Micros, request: &Request) {
+        self.note(now, request.agent, Happening::Refused { sequence: request.sequence });
         // It met nobody: as good as lost.
         let attempts = &mut self.seen(request.agent).attempts;
         if let Some(attempt) = attempts.iter_mut().find(|known| known.sent == request.sent_at) {
@@ -147,12 +187,15 @@ impl Observer for Watchdog {
         }
     }
 
-    fn answered(&mut self, _now: Micros, reply: &Reply) {
+    fn answered(&mut self, now: Micros, reply: &Reply) {
+        let Reply { sequence, answer, .. } = *reply;
+        self.note(now, reply.agent, Happening::Answered { sequence, answer });
         self.answered += 1;
         self.seen(reply.agent).told |= matches!(reply.answer, Answer::Directive { .. });
     }
 
     fn changed(&mut self, now: Micros, change: Change) {
+        self.note(now, change.agent, Happening::Stands(change.to));
         // Who was suspect before a restart still is: that is no new suspicion.
         if change.to == Standing::Suspect && now > self.served_since {
             self.suspected(now, change.agent);

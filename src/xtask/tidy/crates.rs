@@ -79,6 +79,11 @@ const WALLS: &[Wall] = &[
         ours: &["sdk"],
         others: Others::AllBut(&["wasmtime", "tokio"]),
     },
+    Wall {
+        folder: "tests/fuzz",
+        ours: &["wire", "core", "policy", "journal", "gateway"],
+        others: Others::Only(&["libfuzzer-sys", "prost", "serde_json", "tokio", "wat"]),
+    },
 ];
 
 /// Checks manifests, given by path and text.

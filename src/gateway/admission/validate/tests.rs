@@ -75,6 +75,18 @@ fn a_problem_does_not_repeat_the_body() {
 }
 
 #[test]
+fn a_problem_does_not_repeat_a_long_or_forged_name() {
+    let long = format!(r#"{{"agent_id":"a","labels":{{"{}":7}}}}"#, "k".repeat(10_000));
+    let forged = r#"{"agent_id":"a","probe":{"kind":"tcp","port":1,"x\n\u007fERROR":1}}"#;
+    for body in [&*long, forged] {
+        let problem = refused(body);
+        let field = problem.field.as_deref().unwrap();
+        assert!(field.len() < 300 && problem.detail.len() < 300, "{problem:?}");
+        assert!(!field.chars().chain(problem.detail.chars()).any(char::is_control), "{problem:?}");
+    }
+}
+
+#[test]
 fn content_types_are_read_with_their_parameters() {
     let of = |text: &'static str| Format::of(Some(&HeaderValue::from_static(text)));
     assert_eq!(Format::of(None), Ok(Format::Json));

@@ -106,6 +106,17 @@ impl Watch {
     }
 }
 
+/// Whether a stream of HTTP/3 that comes in these pieces holds no frame that is too large: a
+/// request stream, or one in one direction. For `tests/fuzz`.
+#[doc(hidden)]
+pub fn http3_stream_passes<'a>(
+    is_request: bool,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> bool {
+    let mut watch = if is_request { Watch::FRAMES } else { Watch::STREAM };
+    pieces.into_iter().all(|piece| watch.pass(piece))
+}
+
 /// The receiving side of a stream, watched.
 pub(super) struct Receiving {
     inner: h3_quinn::RecvStream,

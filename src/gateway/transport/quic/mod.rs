@@ -20,7 +20,11 @@ mod stream;
 mod windows;
 
 pub use endpoint::{BindError, Endpoint};
+#[doc(hidden)]
+pub use guard::http3_stream_passes;
 pub(super) use handshake::Handshake;
+#[doc(hidden)]
+pub use stream::compact_frames;
 
 use pulsegate_wire::Code;
 use quinn::VarInt;

@@ -219,6 +219,27 @@ impl Inbox {
     }
 }
 
+/// The frames of a stream that comes in these pieces, as far as they came whole, and what ended it
+/// before its end: the way from a peer's bytes to frames, for `tests/fuzz`.
+#[doc(hidden)]
+pub fn compact_frames<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Bytes>, Result<(), FrameError>) {
+    let mut inbox = Inbox::default();
+    let mut frames = Vec::new();
+    for piece in pieces {
+        inbox.take(Bytes::copy_from_slice(piece));
+        loop {
+            match inbox.next() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return (frames, Err(error)),
+            }
+        }
+    }
+    (frames, Ok(()))
+}
+
 fn is_whole(bytes: &[u8]) -> Result<bool, FrameError> {
     let found = frame_length(bytes)?;
     Ok(found.is_some_and(|(begin, length)| bytes.len() - begin >= length))

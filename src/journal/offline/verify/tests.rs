@@ -226,3 +226,23 @@ fn what_was_not_recorded_is_said() {
         assert!(said.contains(part), "{said}");
     }
 }
+
+#[test]
+fn numbers_beyond_all_bounds_are_findings_and_no_panic() {
+    let mut story = Story::new();
+    story.register();
+    let silent = Silent {
+        last_receipt_ms: u64::MAX,
+        in_force_ms: u32::MAX,
+        grace_ms: u32::MAX,
+        ..Silent::default()
+    };
+    story.agent(5, State::Suspect, EventKind::Suspected(silent));
+    let told = ReadOnly { lasted_ms: u64::MAX, ..ReadOnly::default() };
+    story.tell(6, "", None, EventKind::ReadOnly(told.clone()));
+    story.1 = u64::MAX - 1;
+    story.tell(7, "", None, EventKind::ReadOnly(told));
+    let verdict = story.0.verdict(1);
+    assert_eq!(verdict.count, 1, "{verdict:?}");
+    assert!(verdict.findings[0].what.ends_with("ms early"), "{verdict:?}");
+}
