@@ -209,16 +209,21 @@ impl Agent {
         self.pending = None;
         self.retry_at = NEVER;
         match reply.answer {
-            Answer::Directive { interval_ms, lease } => {
+            Answer::Directive { number, interval_ms, lease } => {
                 // Never back to an older one: the server has seen the newer one echoed.
-                self.seen = self.seen.max(reply.sequence);
-                self.interval_ms = interval_ms;
-                let due = self.first_sent + (ways.stretch)(Micros::from(interval_ms) * MS);
+                if number >= self.seen {
+                    (self.seen, self.interval_ms) = (number, interval_ms);
+                }
+                let interval = Micros::from(self.interval_ms) * MS;
+                let due = self.first_sent + (ways.stretch)(interval);
                 self.due = self.not_before(now, due, ways);
+                self.watch(now, ways);
                 if let Some(told) = lease {
                     self.hold(told, ways);
+                    if told.beat_now {
+                        self.early_due = now;
+                    }
                 }
-                self.watch(now, ways);
             }
             Answer::Later { retry_after_ms } => {
                 let due = now + (ways.stretch)(Micros::from(retry_after_ms) * MS);

@@ -83,6 +83,8 @@ pub struct LeaseTold {
     pub token: u64,
     /// Its TTL, in milliseconds.
     pub ttl_ms: u32,
+    /// The agent keeps an interval too long for it, and shall beat now.
+    pub beat_now: bool,
 }
 
 /// What a server answers.
@@ -90,6 +92,9 @@ pub struct LeaseTold {
 pub enum Answer {
     /// A directive.
     Directive {
+        /// Its number: the sequence of the heartbeat that it was decided upon. That of an older one
+        /// when a repeated heartbeat is answered while its verdict is still awaited.
+        number: u64,
         /// When to beat next, counted from sending the first attempt of what is answered.
         interval_ms: u32,
         /// A lease that the agent holds.

@@ -260,6 +260,9 @@ impl<S: Server, O: Observer> World<S, O> {
         self.script = Vec::new().into_iter();
         self.next_act = None;
         self.aim = None;
+        if self.stalled_until != 0 {
+            self.go_on();
+        }
         if !self.is_up {
             self.act(Act::Recover);
         }

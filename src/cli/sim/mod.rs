@@ -27,33 +27,37 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Agents, up to a million
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=AGENTS_MAX as i64))]
+    #[arg(long, value_name = "N", value_parser = up_to(AGENTS_MAX), conflicts_with = "instead")]
     agents: Option<u32>,
     /// Virtual minutes for which faults go on
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MINUTES_MAX as i64))]
+    #[arg(long, value_name = "N", value_parser = up_to(MINUTES_MAX), conflicts_with = "instead")]
     minutes: Option<u32>,
     /// Faults, separated by commas, or `none`
-    #[arg(long, value_name = "LIST", value_parser = faults)]
+    #[arg(long, value_name = "LIST", value_parser = faults, conflicts_with = "instead")]
     faults: Option<Faults>,
     /// Look for seeds that fail, for so many real minutes, from --seed on
-    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["agents", "minutes", "faults"])]
+    #[arg(long, value_name = "MINUTES", group = "instead")]
     hunt: Option<f64>,
     /// Let an optimiser play so many plays for each objective against the cadence guard
-    #[arg(long, value_name = "PLAYS", conflicts_with_all = ["agents", "minutes", "faults", "hunt", "json"])]
+    #[arg(long, value_name = "PLAYS", group = "instead", group = "text")]
     adversary: Option<u64>,
     /// Measure this gateway and its peers in one scenario of the science page; a wrong name lists
     /// them
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["agents", "minutes", "faults", "hunt", "json"])]
+    #[arg(long, value_name = "NAME", group = "instead", group = "text")]
     scenario: Option<String>,
-    /// Measure everything and write the science page to this file: about half an hour of one core
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["agents", "minutes", "faults", "hunt", "scenario", "json"])]
+    /// Measure everything and write the science page to this file: about half an hour of two cores
+    #[arg(long, value_name = "FILE", group = "instead", group = "text")]
     science: Option<PathBuf>,
     /// Make the fleets of the science page so many times smaller, to try it
     #[arg(long, value_name = "N", requires = "science", hide = true)]
     shrunk: Option<u32>,
     /// Print one JSON document and nothing else
-    #[arg(long)]
+    #[arg(long, conflicts_with = "text")]
     json: bool,
+}
+
+fn up_to(most: u32) -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(most))
 }
 
 /// A list of faults.

@@ -83,6 +83,7 @@ impl Gateway {
             lease: self.names.lease_of(&grant.name),
             token: grant.token,
             ttl_ms: grant.ttl_ms as u32,
+            beat_now: false,
         });
         if let Some(checks) = &mut self.checks
             && decision.outcome == Outcome::Accepted
@@ -127,7 +128,9 @@ impl Gateway {
                 if let Some(checks) = &mut self.checks {
                     checks.note(now, fact);
                 }
-                (Some(LeaseTold { lease, token: grant.token, ttl_ms: grant.ttl_ms }), None)
+                let beat_now = self.is_too_slow(&grant.holder);
+                let (token, ttl_ms) = (grant.token, grant.ttl_ms);
+                (Some(LeaseTold { lease, token, ttl_ms, beat_now }), None)
             }
             // Nobody stands in line here.
             Ok(Acquired::Waiting(_)) | Err(_) => (None, None),
@@ -147,9 +150,18 @@ impl Gateway {
             checks.note(now, Fact::Confirmed { name, token, ttl_ms });
         }
         let of = self.names.lease_of(&told.name);
+        let beat_now = self.is_too_slow(&told.holder);
         if let Answer::Directive { lease, .. } = &mut waiter.reply.answer {
-            *lease = Some(LeaseTold { lease: of, token: told.token, ttl_ms: told.ttl_ms });
+            let (token, ttl_ms) = (told.token, told.ttl_ms);
+            *lease = Some(LeaseTold { lease: of, token, ttl_ms, beat_now });
         }
+    }
+
+    /// Whether a holder keeps an interval too long for what it holds.
+    fn is_too_slow(&mut self, holder: &str) -> bool {
+        let smallest = self.holdings.table.smallest_ttl_ms(TENANT, holder);
+        let slot = self.machine.find(self.names.key_of(holder));
+        slot.is_some_and(|slot| self.machine.set_smallest_lease(slot, smallest))
     }
 
     pub(super) fn undo(&mut self, now: Micros, grant: &Grant) {

@@ -435,7 +435,11 @@ impl Gateway {
             agent: request.agent,
             incarnation: request.incarnation,
             sequence: request.sequence,
-            answer: Answer::Directive { interval_ms: decision.next_interval_ms, lease: lease.0 },
+            answer: Answer::Directive {
+                number: decision.number,
+                interval_ms: decision.next_interval_ms,
+                lease: lease.0,
+            },
         };
         let in_force_ms = decision.suspect_after_ms.saturating_sub(class.suspect_grace_ms);
         let mut waiter = Waiter { reply, in_force_ms, grant: lease.1 };

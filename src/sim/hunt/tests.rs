@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Seeds of one test run. Source: chosen; some 10 s in a debug build; `pulsegate sim --hunt` goes on.
+/// Seeds of one test run; `pulsegate sim --hunt` goes on. Source: chosen; some 10 s.
 const SEEDS: u64 = 12;
 
 fn passes(plan: &Plan) {

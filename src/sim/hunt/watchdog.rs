@@ -23,6 +23,8 @@ struct Seen {
     runs: bool,
     /// It has received a directive: who was told nothing yet obeys nobody.
     told: bool,
+    /// A heartbeat has arrived since: it obeys.
+    obeys: bool,
     /// It stands still.
     paused: bool,
     /// It has stood still since its last heartbeat arrived.
@@ -112,7 +114,7 @@ impl Watchdog {
     fn suspected(&mut self, now: Micros, agent: AgentIndex) {
         let served_since = self.served_since;
         let seen = self.seen(agent);
-        if !seen.runs || !seen.told || seen.stood_still {
+        if !seen.runs || !seen.obeys || seen.stood_still {
             return;
         }
         // What was sent a moment ago could not arrive yet.
@@ -126,7 +128,7 @@ impl Watchdog {
             return;
         }
         let mut text = format!(
-            "agent {agent} is suspect; attempts since its last heartbeat: {:?}; gateway since {} ms",
+            "agent {agent} is suspect; attempts since its last heartbeat: {:?}; served since {} ms",
             seen.attempts,
             served_since / MS
         );
@@ -172,6 +174,7 @@ impl Observer for Watchdog {
         let place = (request.incarnation, request.sequence);
         if place > seen.arrived {
             seen.arrived = place;
+            seen.obeys = seen.told;
             seen.attempts.clear();
             // What was sent before a pause may arrive in it.
             seen.stood_still = seen.paused;

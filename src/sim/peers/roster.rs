@@ -203,7 +203,8 @@ pub(super) fn once_every(interval: Micros) -> Protocol {
 #[inline]
 pub(super) fn direct(request: &Request, interval: Micros, out: &mut Outbox) {
     let interval_ms = u32::try_from(interval / MS).unwrap_or(u32::MAX);
-    reply(request, Answer::Directive { interval_ms, lease: None }, out);
+    let number = request.sequence;
+    reply(request, Answer::Directive { number, interval_ms, lease: None }, out);
 }
 
 fn reply(request: &Request, answer: Answer, out: &mut Outbox) {

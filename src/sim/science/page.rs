@@ -337,7 +337,7 @@ fn aims<'a>(find: &dyn Fn(&str) -> Vec<(Detector, &'a Measured)>) -> String {
     if let Some(found) = row("loss-1-idle", Detector::Steady) {
         let p99 = found.quality.suspected.time.map_or(f64::NAN, |time| time.max);
         add(
-            "the bound of fixed 30 s × 3 (90 s) at ≤ 66 messages per agent and hour in steady state",
+            "the bound of fixed 30 s × 3 (90 s) at ≤ 66 messages per agent and hour, steady state",
             format!("at most {p99:.1} s, {:.1} messages", found.messages),
             p99 <= 90.0 && found.messages <= 66.0,
         );
