@@ -250,7 +250,7 @@ impl Agent {
             return at;
         }
         let tenth = Micros::from(self.interval_ms) * MS / 10;
-        now + ways.random.below(tenth.min(CATCH_UP).max(1))
+        now + ways.random.below(tenth.clamp(1, CATCH_UP))
     }
 
     /// What the process says follows from its work.

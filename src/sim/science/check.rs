@@ -97,14 +97,14 @@ impl Point {
     /// Time from one mistake to the next, with its error. Few mistakes an agent make the distance
     /// of two of them look too short; time for each mistake is right however few there are.
     #[must_use]
-    pub fn recurrence(&self) -> Option<Estimate> {
+    pub fn between_mistakes(&self) -> Option<Estimate> {
         self.report.false_suspicions.time_per_mistake
     }
 
     /// How many standard errors the measured recurrence is off.
     #[must_use]
     pub fn off(&self) -> Option<f64> {
-        let found = self.recurrence()?;
+        let found = self.between_mistakes()?;
         Some((found.mean - self.theory.recurrence) / found.error)
     }
 }

@@ -166,7 +166,7 @@ fn check_table(points: &[&Point]) -> String {
     for point in points {
         let kind = if point.kind == Kind::NfdS { "NFD-S" } else { "NFD-E" };
         let mistakes = &point.report.false_suspicions;
-        let recurrence = point.recurrence();
+        let recurrence = point.between_mistakes();
         let measured = recurrence.map_or("–".to_owned(), |found| {
             format!("{} ± {}", four(found.mean), two(found.error))
         });
@@ -203,7 +203,7 @@ fn check_plot(points: &[&Point]) -> Plot {
     let theory = theory.map(|point| (point.bound, point.theory.recurrence)).collect();
     let measured = |kind: Kind| {
         let of_kind = points.iter().filter(|point| point.kind == kind);
-        of_kind.filter_map(|point| Some((point.bound, point.recurrence()?.mean))).collect()
+        of_kind.filter_map(|point| Some((point.bound, point.between_mistakes()?.mean))).collect()
     };
     let series = |name: &str, points, drawn| Series { name: name.to_owned(), points, drawn };
     Plot {
