@@ -99,7 +99,7 @@ impl Objective {
         }
     }
 
-    /// The true maximum, where it is known: derived in [`exact`](super::exact), and found by
+    /// The true maximum, where it is known: derived in `exact`, and found by
     /// exhaustion there on a coarse clock.
     #[must_use]
     pub fn exact(self, config: &Config) -> Option<u64> {
