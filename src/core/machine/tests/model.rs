@@ -129,9 +129,10 @@ fn recovery() -> Vec<Input> {
     ]
 }
 
-/// One heartbeat judged ill is enough, and there is time for a plan of two rungs.
+/// One heartbeat judged ill is enough, one judged well is not; and there is time for a plan of two rungs.
 fn recovery_config() -> Config {
-    Config { incident_after: 1, forget_failed_ms: 6 * UNIT_MS as u32, ..config() }
+    let forget_failed_ms = 6 * UNIT_MS as u32;
+    Config { incident_after: 1, success_after: 2, forget_failed_ms, ..config() }
 }
 
 /// Explores what is made of these inputs, where so many events may be lost that need not be
@@ -174,7 +175,10 @@ fn two_agents_do_not_meddle_with_each_other() {
 #[test]
 fn recovery_does_what_is_owed_and_nothing_else() {
     let space_of = |more: &[Input]| explored(recovery_config(), 0, &[&recovery(), more], 3);
-    assert_eq!(space_of(&[]), space(5_770, 29_374, 28));
+    assert_eq!(space_of(&[]), space(11_143, 56_713, 31));
+    let ill = [Input::Step, recovery()[2], Input::Plan(0, 2), recovery()[4]];
+    assert_eq!(explored(recovery_config(), 0, &[&ill, &CRASHES[..1]], 0), space(7_002, 25_041, 26));
+    assert_eq!(explored(recovery_config(), 0, &[&ill, &PAUSES], 0), space(11_341, 51_586, 25));
 }
 
 #[test]
