@@ -129,6 +129,13 @@ fn recovery() -> Vec<Input> {
     ]
 }
 
+/// An agent that is ill all along, and an executor that does what it should.
+fn ill() -> Vec<Input> {
+    let ill = beat(0, 1, false, Some(Judged(false, SHORT)));
+    let done = Input::Outcome(0, ActionOutcome::Done);
+    vec![Input::Step, ill, Input::Plan(0, 2), done]
+}
+
 /// One heartbeat judged ill is enough, one judged well is not; and there is time for a plan of two rungs.
 fn recovery_config() -> Config {
     let forget_failed_ms = 6 * UNIT_MS as u32;
@@ -158,11 +165,14 @@ fn silence_is_judged_right_however_heartbeats_come() {
 #[test]
 fn silence_is_judged_right_while_nothing_can_be_recorded() {
     assert_eq!(explored(config(), 0, &[&beats(), &FREEZES], 0), space(5_437, 21_493, 30));
+    assert_eq!(explored(recovery_config(), 0, &[&ill()[..2], &FREEZES], 0), space(1_360, 4_080, 31));
 }
 
 #[test]
 fn silence_is_judged_right_after_a_process_that_ended_at_any_moment() {
     assert_eq!(explored(config(), 2, &[&beats(), &CRASHES], 0), space(4_627, 22_296, 34));
+    let runs = [&beats()[..2], &coming()[3..], &CRASHES[..2]];
+    assert_eq!(explored(config(), 1, &runs, 0), space(3_354, 15_316, 31));
 }
 
 #[test]
@@ -176,9 +186,11 @@ fn two_agents_do_not_meddle_with_each_other() {
 fn recovery_does_what_is_owed_and_nothing_else() {
     let space_of = |more: &[Input]| explored(recovery_config(), 0, &[&recovery(), more], 3);
     assert_eq!(space_of(&[]), space(11_143, 56_713, 31));
-    let ill = [Input::Step, recovery()[2], Input::Plan(0, 2), recovery()[4]];
-    assert_eq!(explored(recovery_config(), 0, &[&ill, &CRASHES[..1]], 0), space(7_002, 25_041, 26));
-    assert_eq!(explored(recovery_config(), 0, &[&ill, &PAUSES], 0), space(11_341, 51_586, 25));
+    assert_eq!(
+        explored(recovery_config(), 0, &[&ill(), &CRASHES[..1]], 0),
+        space(7_002, 25_041, 26)
+    );
+    assert_eq!(explored(recovery_config(), 0, &[&ill(), &PAUSES], 0), space(11_341, 51_586, 25));
 }
 
 #[test]

@@ -498,7 +498,12 @@ impl Play {
         }
         let open = live.and_then(open);
         let [current, old] = &mut state.actions[agent];
-        if let Some(action) = current.take_if(|action| Some(action.id) != open) {
+        // Ids begin anew with one that was forgotten; stamps do not.
+        let is_over = |action: &mut Action| {
+            Some(action.id) != open
+                || live.is_none_or(|record| record.generation != action.stamp.generation)
+        };
+        if let Some(action) = current.take_if(is_over) {
             *old = Some(action);
         }
         let case = live.and_then(|record| record.cold.as_ref()?.incident.as_ref());
@@ -536,8 +541,11 @@ impl Play {
             form.push(promise.incarnation.wrapping_sub(found.incarnation).min(2) as u8);
             form.push((promise.open.is_some() && open(found) == promise.open).into());
         }
-        if let Some(live) = record(&state.node, agent as u8) {
-            form.push(live.incarnation.wrapping_sub(found.incarnation).min(2) as u8);
+        let live = record(&state.node, agent as u8);
+        let run = live.map(|live| live.incarnation).filter(|&run| run > 0);
+        let run = run.unwrap_or_else(|| first_run(&state.node, agent as u8));
+        form.push(run.wrapping_sub(found.incarnation).min(2) as u8);
+        if let Some(live) = live {
             form.push(incidents(Some(live)).wrapping_sub(number).min(2) as u8);
             form.push((open(live).is_some() && open(found) == open(live)).into());
         }
