@@ -534,7 +534,6 @@ impl Play {
         form.push(found.is_some().into());
         let Some(found) = found else { return };
         let number = incidents(Some(found));
-        form.push((number > 0).into());
         acted(form, number, state.accounts[agent].and_then(|account| account.acted));
         if let Some(promise) = &state.promises[agent] {
             acted(form, number, promise.acted);
@@ -546,7 +545,6 @@ impl Play {
         let run = run.unwrap_or_else(|| first_run(&state.node, agent as u8));
         form.push(run.wrapping_sub(found.incarnation).min(2) as u8);
         if let Some(live) = live {
-            form.push(incidents(Some(live)).wrapping_sub(number).min(2) as u8);
             form.push((open(live).is_some() && open(found) == open(live)).into());
         }
     }
