@@ -207,6 +207,7 @@ pub struct Effects {
 }
 
 /// All leases of a gateway.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub struct Leases {
     table: Table,

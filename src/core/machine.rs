@@ -62,6 +62,7 @@ use record::{Cold, Flags, Record};
 use registry::Registry;
 
 /// The agents of one shard.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub struct Machine {
     config: Config,

@@ -1,4 +1,6 @@
-//! What the property tests share.
+//! What tests share: the explorer of state spaces, and the settings of property tests.
+
+pub(crate) mod explorer;
 
 use alloc::boxed::Box;
 

@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 use crate::Millis;
 
 #[cfg(test)]
+pub(crate) mod image;
+#[cfg(test)]
 mod tests;
 
 /// Length of a tick, in milliseconds. Smaller: more slots to visit; larger: later timers.
@@ -39,6 +41,7 @@ struct Node {
 }
 
 /// The deadlines of one machine.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub struct Wheel {
     heads: Box<[u32]>,
@@ -201,6 +204,7 @@ impl Wheel {
 }
 
 /// Which slots hold timers: a bit each, and a bit for each word that has one.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Bitmap {
     words: Box<[u64]>,

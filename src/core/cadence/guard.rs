@@ -107,6 +107,15 @@ impl Guard {
         })
     }
 
+    /// All that decides how it moves from now on, with instants as the time until they come.
+    #[cfg(test)]
+    pub(crate) fn form(&self, now: Millis) -> [u32; 6] {
+        let ahead = |tick: Tick| tick.near(now).since(now) as u32;
+        let moves = self.last_move as u32;
+        let [dwell, step, turn] = [self.dwell_until, self.step_at, self.turn_at].map(ahead);
+        [self.stored_ms, dwell, step, turn, moves, self.under_way.into()]
+    }
+
     /// Takes a hint, in milliseconds, and moves the stored interval as far as the guard allows.
     /// Whatever is no number proposes nothing: the stored interval stands. `cap_ms` is
     /// [`Config::cap_ms`].

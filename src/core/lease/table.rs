@@ -13,6 +13,7 @@ use super::{Grant, Info, Key, WaiterId};
 use crate::{Millis, TenantId};
 
 /// One lease: who holds it, and who waits for it.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) tenant: TenantId,
@@ -34,6 +35,7 @@ pub(super) struct Lease {
 }
 
 /// A request in line.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) id: WaiterId,
@@ -43,6 +45,7 @@ pub(super) struct Waiter {
 }
 
 /// All leases.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(super) struct Table {
     leases: Vec<Option<Lease>>,
@@ -122,6 +125,12 @@ impl Lease {
 impl Table {
     pub(super) fn len(&self) -> usize {
         self.leases.len() - self.free.len()
+    }
+
+    /// Slots that are given out next, the last first.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> &[u32] {
+        &self.free
     }
 
     pub(super) fn waiting(&self) -> usize {

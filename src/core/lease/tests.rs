@@ -1,5 +1,6 @@
 //! Leases on virtual time: scenarios, and random histories of a whole world with its checker.
 
+mod model;
 mod random;
 mod scenarios;
 mod world;

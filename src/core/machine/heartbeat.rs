@@ -15,6 +15,7 @@ use crate::{
 const STORM: u32 = 32;
 
 /// How many runs began lately, in fixed windows.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(super) struct Starts {
     window_at: Millis,

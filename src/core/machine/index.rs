@@ -11,6 +11,7 @@ const SLOT_BITS: u32 = 24;
 const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
 
 /// A place holds a slot in its low 24 bits and a tag from the hash in its high eight.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(super) struct Index {
     places: Vec<u32>,

@@ -13,6 +13,7 @@ use crate::{ActionId, AgentKey, Class, ClassId, Config, Millis, Plan, TenantId, 
 
 /// The hot record: what a heartbeat reads and writes, and nothing else. Aligned so that it never
 /// lies across more than three cache lines.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 #[repr(align(32))]
 pub(super) struct Record {
@@ -53,6 +54,7 @@ pub(super) struct Standing(u8);
 const _: () = assert!(State::ALL.len() <= 8 && Health::ALL.len() <= 4 && Status::ALL.len() <= 8);
 
 /// Name of an agent: in place up to 30 bytes, which holds a UUID's 24 letters and most names.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) enum Name {
     Short(u8, [u8; 30]),
@@ -68,6 +70,7 @@ pub(super) struct Lag(u8);
 pub(super) struct Flags(u16);
 
 /// What most agents never need.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(super) struct Cold {
     pub(super) registration: Option<Registration>,
@@ -82,6 +85,7 @@ pub(super) struct Cold {
 }
 
 /// An incident under way.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) kind: IncidentKind,
@@ -95,6 +99,7 @@ pub(super) struct Case {
 }
 
 /// An action whose outcome is not known yet.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct OpenAction {
     pub(super) id: ActionId,

@@ -130,7 +130,9 @@ impl Machine {
     /// The agent has failed.
     pub(super) fn handle_silence(&mut self, now: Millis, slot: Slot, effects: &mut Effects) {
         let record = &mut self.agents[slot];
-        record.stats.good = 0;
+        // Heartbeats before a silence are in no row with those after it. Else one that comes back
+        // as ill as it went would have been ill all along, and nothing would begin its next rung.
+        (record.stats.good, record.stats.bad) = (0, 0);
         let class = &self.config.classes[record.class];
         let is_witnessed = record.flags.has(Flags::WITNESSED);
         let act_at = if is_witnessed { now } else { record.acts_at(class, &self.config) };

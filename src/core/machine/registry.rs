@@ -13,6 +13,7 @@ use super::record::{Cold, Flags, Record, Standing};
 use crate::wheel::Wheel;
 use crate::{AgentKey, ClassId, Classes, Millis, Slot};
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Registry {
     records: Vec<Record>,
@@ -137,6 +138,12 @@ impl Registry {
 
     pub(super) fn slots(&self, from: Slot) -> impl Iterator<Item = Slot> + '_ {
         (from.0..self.records.len() as u32).map(Slot).filter(|&slot| self.get(slot).is_some())
+    }
+
+    /// Slots that are given out next, the last first.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> &[u32] {
+        &self.free
     }
 
     pub(super) fn census(&self) -> &Census {

@@ -23,7 +23,7 @@ pub(super) struct Stats {
     /// Pieces of work per second, over the last full window.
     queue_trend: f32,
     known: u8,
-    /// Heartbeats judged unhealthy or stalled in a row.
+    /// Heartbeats judged unhealthy or stalled in a row, since the last silence or good one.
     pub(super) bad: u8,
     /// Heartbeats judged better than that in a row, since the last silence or bad one.
     pub(super) good: u8,

@@ -3,6 +3,7 @@
 mod frozen;
 mod journal;
 mod lease;
+mod model;
 mod promises;
 mod random;
 mod recovery;

@@ -81,11 +81,11 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 
 /// What the events tell of one agent.
 #[derive(Debug)]
-struct Told {
-    state: State,
-    health: Health,
-    open: Option<ActionId>,
-    incident: bool,
+pub(super) struct Told {
+    pub(super) state: State,
+    pub(super) health: Health,
+    pub(super) open: Option<ActionId>,
+    pub(super) incident: bool,
 }
 
 pub(super) struct Play {
@@ -232,29 +232,7 @@ impl Play {
         if machine.is_frozen() {
             for event in &effects.events {
                 prop_assert!(event.undurable && !event.must_be_durable(), "{event:?}");
-                let is_silence = matches!(
-                    event.kind,
-                    EventKind::Suspected { .. }
-                        | EventKind::Failed { .. }
-                        | EventKind::Recovered { .. }
-                        | EventKind::Stopped
-                        | EventKind::Forgotten { .. }
-                        | EventKind::Leaving(_)
-                );
-                let ends = matches!(
-                    event.kind,
-                    EventKind::CommandEnded { .. }
-                        | EventKind::ActionEnded { .. }
-                        | EventKind::IncidentClosed { .. }
-                );
-                let is_shorter = match event.kind {
-                    EventKind::InForce { from_ms } => event.standing.in_force_ms < from_ms,
-                    EventKind::CadenceMoved { from_ms, to_ms, in_force_from_ms, .. } => {
-                        to_ms < from_ms && event.standing.in_force_ms <= in_force_from_ms
-                    }
-                    _ => false,
-                };
-                prop_assert!(is_silence || ends || is_shorter, "{event:?} of a frozen machine");
+                prop_assert!(may_be_told_frozen(event), "{event:?} of a frozen machine");
             }
             return Ok(());
         }
@@ -457,9 +435,37 @@ impl Play {
     }
 }
 
+/// Whether a machine that cannot record may tell this: silence and its end, the end of what was
+/// begun before, and intervals that become shorter.
+pub(super) fn may_be_told_frozen(event: &crate::Event) -> bool {
+    let is_silence = matches!(
+        event.kind,
+        EventKind::Suspected { .. }
+            | EventKind::Failed { .. }
+            | EventKind::Recovered { .. }
+            | EventKind::Stopped
+            | EventKind::Forgotten { .. }
+            | EventKind::Leaving(_)
+    );
+    let ends = matches!(
+        event.kind,
+        EventKind::CommandEnded { .. }
+            | EventKind::ActionEnded { .. }
+            | EventKind::IncidentClosed { .. }
+    );
+    let is_shorter = match event.kind {
+        EventKind::InForce { from_ms } => event.standing.in_force_ms < from_ms,
+        EventKind::CadenceMoved { from_ms, to_ms, in_force_from_ms, .. } => {
+            to_ms < from_ms && event.standing.in_force_ms <= in_force_from_ms
+        }
+        _ => false,
+    };
+    is_silence || ends || is_shorter
+}
+
 impl Told {
     /// Whether the event may happen now; and what it makes of the agent.
-    fn follow(&mut self, at: Millis, kind: &EventKind) -> bool {
+    pub(super) fn follow(&mut self, at: Millis, kind: &EventKind) -> bool {
         use State::{Alive, Failed, New, Stopped, Suspect};
         let state = self.state;
         match *kind {

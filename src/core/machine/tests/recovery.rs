@@ -275,6 +275,27 @@ fn leaving_closes_the_incident() {
     assert_eq!(world.told(), ["IncidentClosed", "Stopped"]);
 }
 
+/// The explorer in `model` found it: once the heartbeat after a silence had cancelled the wait for
+/// the first rung, more of the same ill health was no news, and nothing began that rung any more.
+#[test]
+fn one_that_comes_back_as_ill_as_it_went_is_acted_upon() {
+    let mut world = World::new();
+    let ill = |world: &mut World| {
+        let beat = Beat { class: Some(CRITICAL), ..Beat::default() };
+        world.beat("a", &beat, verdict(Health::Unhealthy, 10_000.0));
+    };
+    (0..3).for_each(|_| ill(&mut world));
+    world.advance(40_000);
+    assert_eq!(world.state("a"), State::Failed);
+    world.plan(&["restart"]);
+    assert_eq!(world.action(), None, "nobody has confirmed its silence");
+    ill(&mut world);
+    ill(&mut world);
+    assert_eq!(world.action(), None, "a heartbeat cancels what has not begun");
+    ill(&mut world);
+    assert_eq!(world.action().map(|action| action.executor), Some("restart".into()));
+}
+
 #[test]
 fn a_lost_plan_is_asked_for_again_at_a_relapse() {
     let mut world = World::new();
