@@ -14,6 +14,7 @@
 //! | [`operating`] | operators: configuration, listeners, metrics, reload, shutdown |
 //! | [`simulator`] | whoever wants to see it fail: faults, rules, one seed one history |
 //! | [`science`] | whoever compares: detection, mistakes and cost beside other systems |
+//! | [`model`] | whoever wants it proved: every state of small configurations |
 //! | [`adversary`] | whoever doubts the cadence guard |
 //! | [`figures`] | whoever wants to measure it |
 //!
@@ -54,6 +55,9 @@ pub mod simulator {}
 
 #[doc = include_str!("science.md")]
 pub mod science {}
+
+#[doc = include_str!("model.md")]
+pub mod model {}
 
 #[doc = include_str!("adversary.md")]
 pub mod adversary {}

@@ -16,7 +16,7 @@ const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
 const SIMULATOR: &str = include_str!("simulator.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -29,6 +29,7 @@ const PAGES: [&str; 14] = [
     OPERATING,
     SIMULATOR,
     include_str!("science.md"),
+    include_str!("model.md"),
     include_str!("adversary.md"),
     include_str!("figures.md"),
 ];

@@ -1,4 +1,21 @@
 //! The simulator: the very core and policies of the gateway, on virtual time.
+//!
+//! A [`World`](world::World) is a fleet of agents that keep the protocol, a [network](network) and
+//! a [`Server`](server::Server) that they beat to: this [gateway](gateway), or one of its
+//! [peers](peers). Whoever watches it ([`Observer`](world::Observer)) is told of everything and
+//! changes nothing.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`world`], `agent`, `queue` | time, agents, what happens next |
+//! | [`network`], [`lives`], [`clocks`] | what befalls messages, agents and clocks |
+//! | [`gateway`] | the core's machine, leases and policies, with a journal, held to its promises after every step |
+//! | [`hunt`] | random mixes of faults: safety, healing, liveness; a run that fails made small |
+//! | [`peers`], [`analytic`], [`quality`], [`science`] | the science page: who is compared, what theory says, what is measured |
+//! | [`adversary`] | an optimiser against the cadence guard |
+//!
+//! Invariants: one seed is one history, on any machine; nothing here reads a clock, starts a thread
+//! or iterates over a hash map. This room may touch `wire`, `core` and `policy`.
 
 pub mod adversary;
 mod agent;
