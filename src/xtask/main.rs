@@ -27,7 +27,7 @@ Usage: cargo xtask CHORE [ARGUMENTS]
   tidy           the house rules: sizes, imports between rooms, dependencies of crates
   bench [WHICH]  core, policy, journal, sim, http, transports or memory; all without WHICH
   science        measures this gateway and its peers in the simulator, and writes the science page
-                 of the manual anew: about half an hour on two cores
+                 of the manual anew: a quarter of an hour on two cores
   fuzz [TARGET] [--seconds N]
                  libFuzzer over the parsers, by cargo-fuzz; every target, a minute each
 ";
