@@ -30,6 +30,7 @@ mod quic_limits;
 mod recovery;
 mod restart;
 mod rude;
+mod sim;
 mod support;
 mod trusting;
 mod watch;
