@@ -9,9 +9,10 @@
 //! |---|---|
 //! | [`world`], `agent`, `queue` | time, agents, what happens next |
 //! | [`network`], [`lives`], [`clocks`] | what befalls messages, agents and clocks |
-//! | [`gateway`] | the core's machine, leases and policies, with a journal, held to its promises after every step |
+//! | [`gateway`] | core, policies and a journal, held to their promises after every step |
 //! | [`hunt`] | random mixes of faults: safety, healing, liveness; a run that fails made small |
-//! | [`peers`], [`analytic`], [`quality`], [`science`] | the science page: who is compared, what theory says, what is measured |
+//! | [`peers`], [`analytic`] | who is compared, and what theory says |
+//! | [`quality`], [`science`] | what is measured, and the page that it goes into |
 //! | [`adversary`] | an optimiser against the cadence guard |
 //!
 //! Invariants: one seed is one history, on any machine; nothing here reads a clock, starts a thread

@@ -45,7 +45,7 @@ pub(super) struct Args {
     /// them
     #[arg(long, value_name = "NAME", group = "instead", group = "text")]
     scenario: Option<String>,
-    /// Measure everything and write the science page to this file: a quarter of an hour on two cores
+    /// Measure everything and write the science page to this file: a quarter of an hour, two cores
     #[arg(long, value_name = "FILE", group = "instead", group = "text")]
     science: Option<PathBuf>,
     /// Make the fleets of the science page so many times smaller, to try it

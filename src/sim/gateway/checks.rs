@@ -34,8 +34,8 @@ const FACTS: usize = 1 << 20;
 /// A deadline is noticed within the tick of the wheel and the rounding of two clocks.
 /// Source: the wheel's tick of 10 ms, twice.
 const NOTICED: u64 = 20;
-/// Agents that are looked at before each call, in turn. Whoever is overdue stays so, and is found by
-/// one of the next calls. Source: chosen; all of a small fleet within a heartbeat each.
+/// Agents that are looked at before each call, in turn. Whoever is overdue stays so, and is found
+/// by one of the next calls. Source: chosen; all of a small fleet within a heartbeat each.
 const LOOKED_AT: u32 = 4;
 /// Turns of an agent that are remembered; more than six hours of the largest number allowed.
 const TURNS: usize = 64;
