@@ -1,8 +1,8 @@
 //! The simulator: the very core and policies of the gateway, on virtual time.
 //!
-//! A [`World`](world::World) is a fleet of agents that keep the protocol, a [network](network) and
-//! a [`Server`](server::Server) that they beat to: this [gateway](gateway), or one of its
-//! [peers](peers). Whoever watches it ([`Observer`](world::Observer)) is told of everything and
+//! A [`World`](world::World) is a fleet of agents that keep the protocol, a [`network`] and
+//! a [`Server`](server::Server) that they beat to: this [`gateway`], or one of its
+//! [`peers`]. Whoever watches it ([`Observer`](world::Observer)) is told of everything and
 //! changes nothing.
 //!
 //! | room | what |

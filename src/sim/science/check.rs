@@ -79,8 +79,7 @@ fn run(kind: Kind, bound: Micros, server: impl Server, most: u64, seed: u64) -> 
     let setting =
         Setting { seed, agents: AGENTS, start_within: INTERVAL, network, ..Setting::default() };
     let mut world = World::new(&setting, server, Living(Quality::new(AGENTS as usize)));
-    let seconds = |span: Micros| span as f64 / SECOND as f64;
-    let theory = analytic::exponential(seconds(INTERVAL), seconds(bound), LOSS, seconds(DELAY));
+    let theory = theory(seconds(bound));
     let rate = 1.0 / theory.recurrence;
     let wanted = ENOUGH as f64 / rate / f64::from(AGENTS);
     let ends = (wanted * SECOND as f64) as Micros;
@@ -91,6 +90,15 @@ fn run(kind: Kind, bound: Micros, server: impl Server, most: u64, seed: u64) -> 
     let (heartbeats, now) = (world.handled(), world.now());
     let report = world.observer.0.finish(now);
     Point { kind, bound: seconds(bound), theory, heartbeats, report }
+}
+
+/// What theory says of NFD-S for a detection bound in seconds.
+pub(super) fn theory(bound: f64) -> Expected {
+    analytic::exponential(seconds(INTERVAL), bound, LOSS, seconds(DELAY))
+}
+
+fn seconds(span: Micros) -> f64 {
+    span as f64 / SECOND as f64
 }
 
 impl Point {

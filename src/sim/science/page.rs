@@ -199,8 +199,8 @@ fn two(value: f64) -> String {
 }
 
 fn check_plot(points: &[&Point]) -> Plot {
-    let theory = points.iter().filter(|point| point.kind == Kind::NfdS);
-    let theory = theory.map(|point| (point.bound, point.theory.recurrence)).collect();
+    let theory = (100..=350).map(|hundredths| f64::from(hundredths) / 100.0);
+    let theory = theory.map(|bound| (bound, super::check::theory(bound).recurrence)).collect();
     let measured = |kind: Kind| {
         let of_kind = points.iter().filter(|point| point.kind == kind);
         of_kind.filter_map(|point| Some((point.bound, point.between_mistakes()?.mean))).collect()
@@ -257,10 +257,10 @@ fn cost_plot(busy: &[(Detector, &Measured)], idle: &[(Detector, &Measured)]) -> 
         },
         up: Axis {
             label: "suspect after, mean s",
-            from: 0.0,
-            to: 240.0,
-            log: false,
-            ticks: vec![0.0, 40.0, 80.0, 120.0, 160.0, 200.0, 240.0],
+            from: 20.0,
+            to: 640.0,
+            log: true,
+            ticks: vec![20.0, 40.0, 80.0, 160.0, 320.0, 640.0],
         },
         series,
     }

@@ -123,23 +123,22 @@ impl Plot {
                 }
                 out.push_str("\"/>");
             }
-            Drawn::Dots => {
-                for (x, y) in places {
-                    let _ = write!(
-                        out,
-                        "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"/>"
-                    );
-                }
-            }
+            Drawn::Dots => places.for_each(|place| mark(out, index, place)),
         }
         let (x, y) = (WIDTH - RIGHT + 16.0, TOP + 8.0 + 20.0 * index as f64);
-        let _ = write!(
-            out,
-            "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>",
-            y - 9.0
-        );
+        mark(out, index, (x + 5.0, y - 4.0));
         text(out, x + 16.0, y, "start", &series.name);
     }
+}
+
+/// The mark of a series: where colours come again, the shape is another.
+fn mark(out: &mut String, index: usize, (x, y): (f64, f64)) {
+    let colour = COLOURS[index % COLOURS.len()];
+    let _ = if index < COLOURS.len() {
+        write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"/>")
+    } else {
+        write!(out, "<path d=\"M{x:.1} {:.1}l6 6l-6 6l-6 -6z\" fill=\"{colour}\"/>", y - 6.0)
+    };
 }
 
 fn line(out: &mut String, from: (f64, f64), to: (f64, f64), opacity: f64) {
