@@ -98,7 +98,11 @@ fn fail(args: &Args, plan: &Plan, found: &Found) -> Outcome {
     for violation in &found.violations {
         text.push_str(&format!("  {violation}\n"));
     }
-    text.push_str(&format!("the smallest run that breaks {}: pulsegate sim {small}", first.rule));
+    text.push_str(&format!(
+        "the smallest run that breaks {}: pulsegate sim {small}\n(a developer keeps it as a line of \
+         src/sim/hunt/seeds.txt, so that every test runs it)",
+        first.rule
+    ));
     Err(Failure::new(Exit::Refused, text))
 }
 

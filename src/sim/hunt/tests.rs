@@ -3,7 +3,7 @@
 use super::*;
 
 /// Seeds of one test run; `pulsegate sim --hunt` goes on. Source: chosen; some 10 s.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 60;
 
 fn passes(plan: &Plan) {
     let outcome = run(plan, None, &mut ());
