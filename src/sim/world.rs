@@ -15,7 +15,7 @@ use crate::network::{Links, Network, Partition, SLOW};
 use crate::queue::{Queue, Slab, What};
 use crate::random::Random;
 use crate::server::{
-    AgentIndex, Change, LeaseTold, Micros, Outbox, Protocol, Reply, Request, Server,
+    AgentIndex, Answer, Change, LeaseTold, Micros, Outbox, Protocol, Reply, Request, Server,
 };
 
 /// Who watches a world.
@@ -244,6 +244,14 @@ impl<S: Server, O: Observer> World<S, O> {
         self.agents.len() as u32
     }
 
+    /// Leases that somebody wants.
+    #[must_use]
+    pub fn leases_wanted(&self) -> usize {
+        let wanted: std::collections::BTreeSet<u32> =
+            self.agents.iter().filter_map(|agent| agent.wants).collect();
+        wanted.len()
+    }
+
     /// The interval that an agent keeps, in milliseconds, and the run that keeps it.
     #[must_use]
     pub fn interval(&self, agent: AgentIndex) -> (u32, u64) {
@@ -445,7 +453,7 @@ impl<S: Server, O: Observer> World<S, O> {
             }
             if agent.running == Running::Down {
                 self.die(index, false);
-            } else if agent.report.stopping {
+            } else if agent.report.stopping && matches!(reply.answer, Answer::Directive { .. }) {
                 self.leave(index);
             }
         }

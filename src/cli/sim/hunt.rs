@@ -99,8 +99,8 @@ fn fail(args: &Args, plan: &Plan, found: &Found) -> Outcome {
         text.push_str(&format!("  {violation}\n"));
     }
     text.push_str(&format!(
-        "the smallest run that breaks {}: pulsegate sim {small}\n(a developer keeps it in \
-         src/sim/hunt/seeds.txt, and every test runs it)",
+        "the smallest run that breaks {}: pulsegate sim {small}\n(kept in \
+         src/sim/hunt/seeds.txt, every test runs it)",
         first.rule
     ));
     Err(Failure::new(Exit::Refused, text))

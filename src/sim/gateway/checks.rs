@@ -10,6 +10,7 @@ use pulsegate_core::lease::history::{self, Fact};
 use pulsegate_core::{
     ActionId, AgentInfo, Config, Decision, Event, EventKind, Machine, Millis, Slot,
 };
+use pulsegate_wire::event::AgentRecord;
 use pulsegate_wire::{Health, Outcome, State};
 
 use super::leases;
@@ -45,9 +46,10 @@ const TURNS: usize = 64;
 struct Known {
     state: Option<State>,
     health: Health,
-    open: Open,
-    /// Whether an incident is open; not known after a restart.
-    incident: Option<bool>,
+    /// Its open action.
+    open: Option<ActionId>,
+    /// Whether an incident is open.
+    incident: bool,
     /// Receipt of its newest heartbeat, in observed time; `None` if the process did not see it.
     received: Option<Micros>,
     incarnation: u64,
@@ -58,16 +60,6 @@ struct Known {
     /// What was answered and must not be forgotten: the run and the interval in force.
     acknowledged: Option<(u64, u32)>,
     turns: VecDeque<u64>,
-}
-
-/// Its open action.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Open {
-    #[default]
-    None,
-    This(ActionId),
-    /// One of before a restart.
-    Any,
 }
 
 /// What the machine shows of an agent, to see that nothing changed.
@@ -182,7 +174,15 @@ impl Checks {
             return;
         }
         let min_ms = self.config.cadence.min_ms;
-        let in_order = min_ms <= decision.next_interval_ms
+        let class_cap_ms = self.config.classes[decision.class].cap_ms();
+        let cap_ms = self.config.cadence.cap_ms(class_cap_ms, None);
+        let is_capped = trace.cap_ms == cap_ms || (decision.holds_leases && trace.cap_ms < cap_ms);
+        // The first directive of a run may be spread over all of its interval.
+        let is_first = self.agents[request.agent as usize].number == 0;
+        let tenth_less = (u64::from(trace.effective_ms) * 9 / 10) as u32;
+        let least_ms = if is_first { min_ms } else { tenth_less.max(min_ms) };
+        let in_order = is_capped
+            && least_ms <= decision.next_interval_ms
             && decision.next_interval_ms <= trace.effective_ms
             && trace.effective_ms <= trace.cap_ms
             && (min_ms..=trace.cap_ms).contains(&trace.stored_ms);
@@ -226,6 +226,7 @@ impl Checks {
                 let silence_ms = u64::from(in_force_ms) + u64::from(grace_ms);
                 let is_due = event.at >= last_receipt.plus(silence_ms);
                 self.require(is_due, now, "not_before_its_deadline", || format!("{event:?}"));
+                self.check_silence(now, agent, event, (in_force_ms, grace_ms));
                 let received = self.agents[index].received;
                 let observed_ms = received.map(|at| observed.saturating_sub(at) / MS);
                 let was_silent = observed_ms.is_none_or(|ms| ms + 2 >= silence_ms);
@@ -238,6 +239,21 @@ impl Checks {
             EventKind::Stopped => self.agents[index].acknowledged = None,
             _ => {}
         }
+    }
+
+    /// The silence that an event speaks of is the one that was told and promised.
+    fn check_silence(&mut self, now: Micros, agent: AgentIndex, event: &Event, told: (u32, u32)) {
+        let known = &self.agents[agent as usize];
+        if known.incarnation == 0 {
+            return;
+        }
+        let class = &self.config.classes[event.class];
+        let is_suspected = matches!(event.kind, EventKind::Suspected { .. });
+        let grace_ms = if is_suspected { class.suspect_grace_ms } else { class.fail_grace_ms };
+        let promised = (known.in_force_ms, grace_ms);
+        self.require(told == promised, now, "interval_in_force", || {
+            format!("agent {agent}: {told:?} ms, should be {promised:?}: {:?}", event.kind)
+        });
     }
 
     fn turn(&mut self, now: Micros, agent: AgentIndex, at: Millis) {
@@ -263,9 +279,11 @@ impl Checks {
     pub(super) fn restored(
         &mut self,
         now: Micros,
+        core: Millis,
         agent: AgentIndex,
-        info: Option<&AgentInfo<'_>>,
+        found: Option<(&AgentInfo<'_>, &AgentRecord)>,
     ) {
+        let info = found.map(|(info, _)| info);
         let acknowledged = self.agents[agent as usize].acknowledged;
         if let Some((incarnation, in_force_ms)) = acknowledged {
             let is_kept = info.is_some_and(|info| {
@@ -278,13 +296,22 @@ impl Checks {
             });
         }
         let known = &mut self.agents[agent as usize];
+        // Turns that are not recorded have not been; the others count on.
+        let mut turns = std::mem::take(&mut known.turns);
+        turns.retain(|at| *at < core.0);
         *known = Known { acknowledged, ..Known::default() };
-        if let Some(info) = info {
+        if let Some((info, row)) = found {
             known.state = Some(info.state);
             known.health = info.health;
             known.incarnation = info.incarnation;
             (known.effective_ms, known.in_force_ms) = (info.in_force_ms, info.in_force_ms);
-            known.open = Open::Any;
+            known.turns = turns;
+            known.incident = row.incident.is_some();
+            let open = row.action.as_ref().and_then(|open| ActionId::parse(&open.action));
+            known.open = open;
+            // Silence begins anew with the process.
+            let is_watched = matches!(info.state, State::Alive | State::Suspect);
+            known.received = is_watched.then_some(0);
         }
     }
 }
@@ -296,7 +323,6 @@ impl Known {
         let Some(state) = self.state else {
             let EventKind::Registered { state, .. } = event.kind else { return false };
             self.state = Some(state);
-            self.incident = Some(false);
             return matches!(state, New | Alive);
         };
         let become_ = |to: State, known: &mut Self| known.state = Some(to);
@@ -327,21 +353,17 @@ impl Known {
                 state != Stopped
             }
             EventKind::Forgotten { from } => {
-                from == state && matches!(from, Failed | Stopped) && self.incident != Some(true)
+                from == state && matches!(from, Failed | Stopped) && !self.incident
             }
             EventKind::HealthChanged { from, to } => {
                 from != to && std::mem::replace(&mut self.health, to) == from
             }
-            EventKind::IncidentOpened { .. } => self.incident.replace(true) != Some(true),
-            EventKind::IncidentClosed { .. } => self.incident.replace(false) != Some(false),
+            EventKind::IncidentOpened { .. } => !std::mem::replace(&mut self.incident, true),
+            EventKind::IncidentClosed { .. } => std::mem::replace(&mut self.incident, false),
             EventKind::ActionStarted { action, .. } => {
-                let was = std::mem::replace(&mut self.open, Open::This(action));
-                !matches!(was, Open::This(_)) && self.incident != Some(false) && state != Stopped
+                self.open.replace(action).is_none() && self.incident && state != Stopped
             }
-            EventKind::ActionEnded { action, .. } => {
-                let was = std::mem::take(&mut self.open);
-                was == Open::This(action) || was == Open::Any
-            }
+            EventKind::ActionEnded { action, .. } => self.open.take() == Some(action),
             _ => true,
         }
     }

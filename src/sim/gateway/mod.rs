@@ -330,7 +330,9 @@ impl Gateway {
         let classes = &self.options.core.classes;
         let verdict = self.judge.decide(&ticket.observation, classes, ticket.class);
         if self.chance.happens(self.options.late_verdicts) {
-            let at = now + self.chance.below(500 * MS);
+            // Half of them so late that other heartbeats come first.
+            let most = if self.chance.happens(0.5) { 500 * MS } else { 20 * SECOND };
+            let at = now + self.chance.below(most);
             self.late.push_back(Late { at, request: *request, ticket, verdict });
             return Ok(None);
         }

@@ -107,10 +107,15 @@ impl Gateway {
     fn check_restored(&mut self, now: Micros) {
         let Some(checks) = &mut self.checks else { return };
         checks.restarted(now);
+        let core = self.clock.core(now);
         for agent in 0..self.options.agents {
             let slot = self.machine.find(self.names.key(agent));
-            let info = slot.and_then(|slot| self.machine.info(Millis(0), slot));
-            checks.restored(now, agent as AgentIndex, info.as_ref());
+            let found = slot.and_then(|slot| {
+                let row = self.machine.export(core, slot, TENANT_NAME)?;
+                Some((self.machine.info(core, slot)?, row))
+            });
+            let found = found.as_ref().map(|(info, row)| (info, row));
+            checks.restored(now, core, agent as AgentIndex, found);
         }
     }
 }

@@ -79,16 +79,15 @@ pub fn run(plan: &Plan, mistake: Option<Mistake>, progress: &mut dyn Progress) -
     let now = world.now();
     let counted = world.observer.take_counted();
     world.server.finish(now, counted);
+    let excused = world.observer.excused;
+    if excused > 0 && !plan.excuses() {
+        let text = format!("{excused} agents were suspected, and no fault was on that excuses it");
+        world.server.violate(now, "obeying_is_never_suspect", text);
+    }
     let mut violations = world.server.violations().to_vec();
     violations.extend_from_slice(world.observer.violations());
     violations.sort_by_key(|violation| violation.at);
-    Outcome {
-        handled: world.handled(),
-        lasted: now,
-        excused: world.observer.excused,
-        digest,
-        violations,
-    }
+    Outcome { handled: world.handled(), lasted: now, excused, digest, violations }
 }
 
 /// Lets time pass minute by minute; ends early when something is wrong.
@@ -130,14 +129,13 @@ fn check_liveness(
         }
     }
     let machine = world.server.machine();
-    let core = Millis(u64::MAX >> 16);
-    let ill: Vec<String> = machine
-        .slots(Slot(0))
-        .filter_map(|slot| machine.info(core, slot))
-        .filter(|info| info.recovery.is_some())
-        .map(|info| format!("{} is still recovered: {:?}", info.id, info.recovery))
-        .collect();
-    wrong.extend(ill);
+    let rows = machine.slots(Slot(0)).filter_map(|slot| machine.export(Millis(0), slot, "default"));
+    let ill = rows.filter(|row| row.incident.is_some() || row.action.is_some());
+    wrong.extend(ill.map(|row| format!("{} is still recovered: {:?}", row.agent_id, row.incident)));
+    let (held, wanted) = (world.server.leases_held(), world.leases_wanted());
+    if held != wanted {
+        wrong.push(format!("{held} leases are held, {wanted} are wanted"));
+    }
     let before = intervals(world);
     let turns = world.turns();
     pass(world, now + RESTS, of, digest, progress);

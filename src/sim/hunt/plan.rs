@@ -94,9 +94,9 @@ const FAULTS: [(Fault, &str); 22] = [
 pub struct Plan {
     /// Of everything that is drawn.
     pub seed: u64,
-    /// Agents; 1 to 100,000.
+    /// Agents; 1 to [`AGENTS_MAX`].
     pub agents: u32,
-    /// How long faults go on, in minutes of virtual time; 1 to 100,000.
+    /// How long faults go on, in minutes of virtual time; 1 to [`MINUTES_MAX`].
     pub minutes: u32,
     /// Faults that are on, in order.
     pub faults: Vec<Fault>,
@@ -136,6 +136,14 @@ impl Plan {
     #[must_use]
     pub fn lasts(&self) -> Micros {
         Micros::from(self.minutes) * MINUTE
+    }
+
+    /// Whether a fault is on that can keep an attempt from arriving in time, or an agent from
+    /// sending it.
+    #[must_use]
+    pub fn excuses(&self) -> bool {
+        use Fault::{Burst, Kill, Loss, Partition, Pause, Reorder, Slow, Stall};
+        [Loss, Burst, Reorder, Slow, Partition, Pause, Kill, Stall].iter().any(|f| self.has(*f))
     }
 
     fn chance(&self, fault: Fault) -> Option<Random> {
@@ -273,7 +281,12 @@ impl Plan {
             let wants = f64::from(self.agents) / 30.0;
             core.budget_per_second = wants * (0.1 + 0.9 * random.share());
         }
-        let policies = if self.has(Fault::Erratic) { Policies::Erratic } else { Policies::Builtin };
+        let policies = match (self.has(Fault::Erratic), self.has(Fault::Surge)) {
+            (true, _) => Policies::Erratic,
+            // With rules for early heartbeats, in Wasm as in the gateway.
+            (false, true) => Policies::reference("steady", "queue-pressure", "ladder"),
+            (false, false) => Policies::Builtin,
+        };
         let share = |fault, most: f64| self.chance(fault).map_or(0.0, |mut r| most * r.share());
         Options {
             seed: self.seed,

@@ -78,7 +78,7 @@ pub fn table(scenario: &Scenario, rows: &[(Detector, &Measured)]) -> String {
             .push(("failed after: mean / p99 s", &|row| spread(row.quality.failed.time.as_ref())));
     }
     if upheaval {
-        columns.push(("living agents failed", &|row| row.failed_living.to_string()));
+        columns.push(("failures of living agents", &|row| row.failed_living.to_string()));
     } else {
         columns.push(("false suspicions per agent and day", &|row| {
             per_day(&row.quality.false_suspicions, row)
@@ -358,4 +358,17 @@ fn aims<'a>(find: &dyn Fn(&str) -> Vec<(Detector, &'a Measured)>) -> String {
         );
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    /// What stands around the numbers can change without measuring anew.
+    #[test]
+    fn the_page_of_the_manual_says_what_the_template_says() {
+        let page = include_str!("../../manual/science.md");
+        let prose = super::TEMPLATE.lines().filter(|line| !line.contains("{{"));
+        for line in prose {
+            assert!(page.lines().any(|known| known == line), "not on the page: {line}");
+        }
+    }
 }
