@@ -152,7 +152,8 @@ impl Agent {
         self.early_due = NEVER;
         self.sequence += 1;
         self.refresh();
-        self.sleep_rules(ways.protocol);
+        // What a heartbeat tells needs no rule.
+        self.check_rules(ways.protocol);
         let why = match (self.seen, is_early) {
             (0, _) => Why::Start,
             (_, true) => Why::Early,
@@ -266,17 +267,7 @@ impl Agent {
 
     /// Its work has changed: a rule may make it beat now.
     pub(crate) fn watch(&mut self, now: Micros, ways: &mut Ways<'_>) {
-        let depth = self.work.depth as f64;
-        let mut fires = false;
-        for (index, rule) in ways.protocol.early.iter().enumerate().take(8) {
-            let bit = 1 << index;
-            if depth <= rule.rearm {
-                self.asleep &= !bit;
-            } else if depth > rule.above && self.asleep & bit == 0 {
-                self.asleep |= bit;
-                fires = true;
-            }
-        }
+        let fires = self.check_rules(ways.protocol);
         if !fires || self.early_due != NEVER || self.seen == 0 {
             return;
         }
@@ -286,16 +277,20 @@ impl Agent {
         self.early_due = earliest + ways.random.below(spread + 1);
     }
 
-    /// What a heartbeat tells needs no rule.
-    fn sleep_rules(&mut self, protocol: &Protocol) {
+    /// Whether a rule fires, which then sleeps until the queue is short again.
+    fn check_rules(&mut self, protocol: &Protocol) -> bool {
         let depth = self.work.depth as f64;
+        let mut fires = false;
         for (index, rule) in protocol.early.iter().enumerate().take(8) {
+            let bit = 1 << index;
             if depth <= rule.rearm {
-                self.asleep &= !(1 << index);
-            } else if depth > rule.above {
-                self.asleep |= 1 << index;
+                self.asleep &= !bit;
+            } else if depth > rule.above && self.asleep & bit == 0 {
+                self.asleep |= bit;
+                fires = true;
             }
         }
+        fires
     }
 }
 

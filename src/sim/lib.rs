@@ -15,9 +15,9 @@
 //! | [`quality`], [`science`] | what is measured, and the page that it goes into |
 //! | [`adversary`] | an optimiser against the cadence guard |
 //!
-//! Invariants: one seed is one history (to the bit on the same platform, whose logarithms and cosines
-//! these are); nothing here reads a clock, starts a thread
-//! or iterates over a hash map. This room may touch `wire`, `core` and `policy`.
+//! Invariants: one seed is one history (to the bit on the same platform, whose logarithms and
+//! cosines these are); nothing here reads a clock, starts a thread or iterates over a hash map.
+//! This room may touch `wire`, `core` and `policy`.
 
 pub mod adversary;
 mod agent;

@@ -454,7 +454,7 @@ impl<S: Server, O: Observer> World<S, O> {
             if agent.running == Running::Down {
                 self.die(index, false);
             } else if agent.report.stopping && matches!(reply.answer, Answer::Directive { .. }) {
-                self.leave(index);
+                self.die(index, true);
             }
         }
         self.poll(index);
@@ -641,10 +641,6 @@ impl<S: Server, O: Observer> World<S, O> {
             self.lives[index as usize].process = self.lots.next_start(self.now);
             self.set_life(index);
         }
-    }
-
-    fn leave(&mut self, index: AgentIndex) {
-        self.die(index, true);
     }
 
     /// Recovery has started the agent anew.

@@ -6,6 +6,7 @@ use pulsegate_core::{Action, ActionOutcome};
 use pulsegate_wire::{Command, CommandKind};
 
 use super::Gateway;
+use super::disk::Journal;
 use crate::random::Random;
 use crate::server::{AgentIndex, Micros, Outbox, SECOND};
 
@@ -122,14 +123,11 @@ impl Gateway {
     }
 
     fn start(&mut self, now: Micros, job: Job, intent: u64, out: &mut Outbox) {
-        let Some(journal) = &self.journal else {
-            let at = now + self.crew.takes();
-            return self.crew.push(at, Job { intent: None, ..job });
-        };
-        if journal.is_durable(intent) {
+        let journal = self.journal.as_ref();
+        if journal.is_none_or(|journal| journal.is_durable(intent)) {
             let at = now + self.crew.takes();
             self.crew.push(at, Job { intent: None, ..job });
-        } else if journal.is_read_only() {
+        } else if journal.is_some_and(Journal::is_read_only) {
             // Not started: its intent cannot be made durable.
             self.end(now, &job.action, ActionOutcome::Failed, out);
         } else {

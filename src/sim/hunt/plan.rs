@@ -153,7 +153,6 @@ impl Plan {
     /// The world of this run.
     #[must_use]
     pub fn setting(&self) -> Setting {
-        let leases = if self.has(Fault::Lease) { 1 + self.agents / 4 } else { 0 };
         Setting {
             seed: self.seed,
             agents: self.agents,
@@ -161,10 +160,14 @@ impl Plan {
             drift: self.drift(),
             lives: self.lives(),
             script: self.script(),
-            leases,
+            leases: self.leases(),
             rivals: 3,
             ..Setting::default()
         }
+    }
+
+    fn leases(&self) -> u32 {
+        if self.has(Fault::Lease) { 1 + self.agents / 4 } else { 0 }
     }
 
     fn network(&self) -> Network {
@@ -274,7 +277,6 @@ impl Plan {
     /// The gateway of this run.
     #[must_use]
     pub fn options(&self, mistake: Option<Mistake>) -> Options {
-        let setting = self.setting();
         let mut core = Config::default();
         if let Some(mut random) = self.chance(Fault::Budget) {
             // From a tenth of what the fleet would send to all of it.
@@ -291,7 +293,7 @@ impl Plan {
         Options {
             seed: self.seed,
             agents: self.agents,
-            leases: setting.leases,
+            leases: self.leases(),
             core,
             classes: vec![ClassId(1), ClassId(0), ClassId(1), ClassId(2)],
             policies,

@@ -71,8 +71,6 @@ pub struct Watchdog {
     served_since: Micros,
     /// Suspicions of agents that ran, and had an excuse.
     pub excused: u64,
-    /// Answers that arrived.
-    pub answered: u64,
 }
 
 /// Most facts that are kept. Source: as in the checks of the gateway.
@@ -193,7 +191,6 @@ impl Observer for Watchdog {
     fn answered(&mut self, now: Micros, reply: &Reply) {
         let Reply { sequence, answer, .. } = *reply;
         self.note(now, reply.agent, Happening::Answered { sequence, answer });
-        self.answered += 1;
         self.seen(reply.agent).told |= matches!(reply.answer, Answer::Directive { .. });
     }
 
