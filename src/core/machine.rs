@@ -70,6 +70,8 @@ pub struct Machine {
     /// The newest time seen: an earlier one counts as this.
     now: Millis,
     starts: Starts,
+    /// When this process took the journal over.
+    resumed_at: Millis,
     floor_ms: u32,
     fleet_load: f64,
     /// Nothing can be recorded: see [`Machine::set_frozen`].
@@ -86,6 +88,7 @@ impl Machine {
             agents,
             now: Millis::default(),
             starts: Starts::default(),
+            resumed_at: Millis::default(),
             floor_ms: 0,
             fleet_load: 0.0,
             frozen: false,

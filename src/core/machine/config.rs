@@ -27,6 +27,11 @@ pub struct Config {
     pub idle_after_ms: u32,
     /// Window of error counts and of the queue's trend; 60 s.
     pub window_ms: u32,
+    /// A copy of a heartbeat that was sent before a restart may arrive for this long after it; 30 s.
+    /// Until then an echo is not taken for one of what this process decided. Longer keeps intervals
+    /// in force, and silence unnoticed, for longer after a restart. Source: DESIGN §3, the last
+    /// retry at +15 s ±20 %, and 12 s on its way.
+    pub late_copy_ms: u32,
     /// Most agents; a registration beyond is refused; 1,048,576, and never more than 16,777,214.
     pub max_agents: u32,
 }
@@ -44,6 +49,7 @@ impl Default for Config {
             success_after: 3,
             idle_after_ms: 300_000,
             window_ms: 60_000,
+            late_copy_ms: 30_000,
             max_agents: 1 << 20,
         }
     }

@@ -96,6 +96,9 @@ impl Machine {
         record.flags.set(Flags::STORM, false);
         record.flags.set(Flags::PENDING, false);
         record.flags.set(Flags::FRESH, false);
+        if now.since(self.resumed_at) >= self.config.late_copy_ms.into() {
+            record.flags.set(Flags::DOUBTFUL, false);
+        }
         let bound = record.bound;
         // The timer armed at receipt may now fire too early; then it finds that nothing is due.
         record.in_force_ms = record.in_force_ms.max(effective_ms);

@@ -213,23 +213,36 @@ impl Machine {
         class.interval_ms.clamp(self.config.cadence.min_ms, cap_ms)
     }
 
+    /// The longest that an agent may have been told by whoever knew it before: it may have been of
+    /// any class then, unless it says of which it is.
+    fn unremembered_ms(&self, class: Option<ClassId>) -> u32 {
+        let classes = self.config.classes.iter().filter(|(id, _)| class.is_none_or(|c| c == *id));
+        let caps = classes.map(|(_, class)| self.config.cadence.cap_ms(class.cap_ms(), None));
+        caps.max().unwrap_or(self.config.cadence.max_ms)
+    }
+
     /// A new incarnation, or the first. It has no directive yet, so what the one before was told
-    /// is not in force any more; until it is told otherwise it beats by default.
+    /// is not in force any more; until it is told otherwise it beats by default. One that has a
+    /// directive all the same, and was forgotten, keeps to an interval that nobody remembers.
     fn begin_run(&mut self, now: Millis, slot: Slot, beat: &Beat) {
         let is_storm = self.starts.count(now);
         let interval_ms = self.default_interval_ms(&self.config.classes[self.agents[slot].class]);
+        let obeys = beat.directive_seen != 0;
+        let class = beat.class.map(|class| self.known_class(class));
+        let in_force_ms = if obeys { self.unremembered_ms(class) } else { interval_ms };
         let Some(record) = self.agents.get_mut(slot) else { return };
         record.incarnation = beat.incarnation.max(record.incarnation);
         record.sequence = 0;
         record.lag = Lag::UNKNOWN;
         record.receipt = now;
-        record.in_force_ms = interval_ms;
+        record.in_force_ms = in_force_ms;
         record.effective_ms = interval_ms;
         record.stats = Stats::default();
         record.set_status(Status::Healthy);
         record.flags.set(Flags::HEARD, true);
         record.flags.set(Flags::STORM, is_storm);
         record.flags.set(Flags::SPREAD, false);
+        record.flags.set(Flags::DOUBTFUL, obeys);
     }
 
     /// An agent that was silent, or never heard, beats. What to tell of it comes back, if anything:
@@ -267,7 +280,8 @@ impl Machine {
         let in_force_ms = record.in_force_ms;
         let leaves = beat.status == Status::Stopping;
         let is_leaving = record.status() == Status::Stopping;
-        if before.signals.has(Signals::DIRECTIVE_SEEN) {
+        let is_sure = !record.flags.has(Flags::DOUBTFUL);
+        if is_sure && before.signals.has(Signals::DIRECTIVE_SEEN) {
             record.in_force_ms = record.effective_ms;
         }
         let sequence =

@@ -325,6 +325,8 @@ impl Flags {
     pub(super) const UNTREATED: Self = Self(1 << 10);
     /// Before `resume`: it was recorded in a class that has another name now.
     pub(super) const MOVED: Self = Self(1 << 11);
+    /// A process before may have told it something else under the number of the newest directive.
+    pub(super) const DOUBTFUL: Self = Self(1 << 12);
 
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

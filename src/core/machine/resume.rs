@@ -5,6 +5,10 @@
 //! than the other, by a hash of its name, so that a fleet that died does not fail in one second.
 //! `suspect` survives; `failed` and `stopped` agents are forgotten when they would have been.
 //!
+//! Nor is it known what the process before answered last: sequences are not recorded. A copy of a
+//! heartbeat that it answered is news to this one, and gets another directive of the same number.
+//! So an echo puts a shorter interval in force only once no such copy can come any more.
+//!
 //! Recovery asks for its plans anew, and starts nothing before every agent that came back while
 //! nobody looked has had the time to say so. An action whose outcome was not recorded has failed:
 //! whoever carried it out is gone.
@@ -38,6 +42,7 @@ impl Machine {
     /// other input.
     pub fn resume(&mut self, now: Millis, effects: &mut Effects) {
         let now = self.advance(now);
+        self.resumed_at = now;
         // Nothing is armed: this only sets the wheel to the present.
         self.agents.wheel.pop(now);
         let slots: Vec<Slot> = self.agents.slots(Slot(0)).collect();
@@ -59,6 +64,7 @@ impl Machine {
         record.receipt = now.plus(spread_ms.into());
         record.missed = 0;
         record.flags.set(Flags::RESUMED, true);
+        record.flags.set(Flags::DOUBTFUL, true);
         let fails_at = record.fails_at(&config.classes[record.class], config);
         if matches!(record.state(), State::Failed | State::Stopped) {
             record.receipt = recorded;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use pulsegate_core::lease::history::{self, Fact};
 use pulsegate_core::{
-    ActionId, AgentInfo, Config, Decision, Event, EventKind, Machine, Millis, Slot,
+    ActionId, AgentInfo, Class, Config, Decision, Event, EventKind, Machine, Millis, Slot,
 };
 use pulsegate_wire::event::AgentRecord;
 use pulsegate_wire::{Health, Outcome, State};
@@ -57,6 +57,8 @@ struct Known {
     number: u64,
     effective_ms: u32,
     in_force_ms: u32,
+    /// A process before may have told it something else under that number.
+    doubtful: bool,
     /// What was answered and must not be forgotten: the run and the interval in force.
     acknowledged: Option<(u64, u32)>,
     turns: VecDeque<u64>,
@@ -74,6 +76,8 @@ pub(super) struct Checks {
     facts: Vec<(u64, Fact)>,
     /// Observed time is true time since the start of the process, without stalls.
     since: Micros,
+    /// Core time at which this process began.
+    resumed: Millis,
     before: Option<Picture>,
     next_look: AgentIndex,
     /// The process stood still for a moment, and its deadlines with it.
@@ -88,6 +92,7 @@ impl Checks {
             violations: Vec::new(),
             facts: Vec::new(),
             since: 0,
+            resumed: Millis(0),
             before: None,
             next_look: 0,
             was_still: false,
@@ -137,22 +142,29 @@ impl Checks {
         }
     }
 
-    pub(super) fn restarted(&mut self, now: Micros) {
-        self.since = now;
+    pub(super) fn restarted(&mut self, now: Micros, core: Millis, has_journal: bool) {
+        (self.since, self.resumed) = (now, core);
+        if !has_journal {
+            self.agents.fill(Known::default());
+        }
     }
 
     // --- heartbeats and decisions
 
-    /// A heartbeat was taken in: what it echoes is in force.
-    pub(super) fn heard(&mut self, now: Micros, request: &Request, class_ms: u32) {
+    /// A heartbeat was taken in: what it echoes is in force. Of a run that nobody knew it is the
+    /// class's default, or the longest of all where it keeps to something that it was told before.
+    pub(super) fn heard(&mut self, now: Micros, request: &Request, class_ms: u32, longest_ms: u32) {
         let observed = self.observed(now);
         let known = &mut self.agents[request.agent as usize];
         known.received = Some(observed);
         if request.incarnation != known.incarnation || known.incarnation == 0 {
             known.incarnation = request.incarnation;
-            (known.number, known.effective_ms, known.in_force_ms) = (0, class_ms, class_ms);
+            let obeys = request.directive_seen != 0;
+            let in_force_ms = if obeys { longest_ms } else { class_ms };
+            (known.number, known.effective_ms, known.in_force_ms) = (0, class_ms, in_force_ms);
+            known.doubtful = obeys;
         }
-        if known.number != 0 && request.directive_seen == known.number {
+        if known.number != 0 && !known.doubtful && request.directive_seen == known.number {
             known.in_force_ms = known.effective_ms;
             // The agent says itself that it was told a shorter one.
             if let Some((_, in_force_ms)) = &mut known.acknowledged {
@@ -164,7 +176,7 @@ impl Checks {
     /// A directive was decided upon.
     pub(super) fn decided(
         &mut self,
-        now: Micros,
+        (now, core): (Micros, Millis),
         request: &Request,
         decision: &Decision,
         frozen: bool,
@@ -187,8 +199,10 @@ impl Checks {
             && trace.effective_ms <= trace.cap_ms
             && (min_ms..=trace.cap_ms).contains(&trace.stored_ms);
         self.require(in_order, now, "interval_bounds", || format!("{trace:?}"));
+        let is_late = core.since(self.resumed) >= self.config.late_copy_ms.into();
         let known = &mut self.agents[request.agent as usize];
         known.number = decision.number;
+        known.doubtful &= !is_late;
         let before_ms = known.in_force_ms;
         known.effective_ms = trace.effective_ms;
         known.in_force_ms = before_ms.max(trace.effective_ms);
@@ -304,6 +318,7 @@ impl Checks {
             known.state = Some(info.state);
             known.health = info.health;
             known.incarnation = info.incarnation;
+            known.doubtful = true;
             (known.effective_ms, known.in_force_ms) = (info.in_force_ms, info.in_force_ms);
             known.turns = turns;
             known.incident = row.incident.is_some();
@@ -400,14 +415,16 @@ impl Gateway {
         }
     }
 
-    /// The interval of an agent of this class that was told nothing yet.
+    /// The interval of an agent of this class that was told nothing yet, and the longest of all.
     pub(super) fn check_heard(&mut self, now: Micros, request: &Request, slot: Slot) {
         let Some(checks) = &mut self.checks else { return };
         let Some(info) = self.machine.info(Millis(0), slot) else { return };
-        let class = &self.options.core.classes[info.class];
-        let cadence = &self.options.core.cadence;
-        let cap_ms = cadence.cap_ms(class.cap_ms(), None);
-        checks.heard(now, request, class.interval_ms.clamp(cadence.min_ms, cap_ms));
+        let (classes, cadence) = (&self.options.core.classes, &self.options.core.cadence);
+        let class = &classes[info.class];
+        let cap_ms = |class: &Class| cadence.cap_ms(class.cap_ms(), None);
+        let longest_ms = classes.iter().map(|(_, class)| cap_ms(class)).max().unwrap_or(0);
+        let default_ms = class.interval_ms.clamp(cadence.min_ms, cap_ms(class));
+        checks.heard(now, request, default_ms, longest_ms);
     }
 
     /// Nobody is silent for longer than its deadline without being noticed.

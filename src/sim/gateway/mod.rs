@@ -515,8 +515,9 @@ impl Gateway {
     }
 
     fn check_decision(&mut self, now: Micros, request: &Request, decision: &Decision) {
+        let core = self.core(now);
         if let Some(checks) = &mut self.checks {
-            checks.decided(now, request, decision, self.machine.is_frozen());
+            checks.decided((now, core), request, decision, self.machine.is_frozen());
         }
     }
 

@@ -106,8 +106,8 @@ impl Gateway {
 
     fn check_restored(&mut self, now: Micros) {
         let Some(checks) = &mut self.checks else { return };
-        checks.restarted(now);
         let core = self.clock.core(now);
+        checks.restarted(now, core, self.journal.is_some());
         for agent in 0..self.options.agents {
             let slot = self.machine.find(self.names.key(agent));
             let found = slot.and_then(|slot| {

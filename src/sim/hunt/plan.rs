@@ -61,10 +61,13 @@ pub enum Fault {
     Budget,
     /// Agents compete for leases.
     Lease,
+    /// The gateway has no journal: whatever it knew is lost when it is killed. No leases then, as
+    /// nothing could keep their tokens rising.
+    Ephemeral,
 }
 
 /// Every fault with its word.
-const FAULTS: [(Fault, &str); 22] = [
+const FAULTS: [(Fault, &str); 23] = [
     (Fault::Loss, "loss"),
     (Fault::Burst, "burst"),
     (Fault::Duplicates, "duplicates"),
@@ -87,6 +90,7 @@ const FAULTS: [(Fault, &str); 22] = [
     (Fault::Executor, "executor"),
     (Fault::Budget, "budget"),
     (Fault::Lease, "lease"),
+    (Fault::Ephemeral, "ephemeral"),
 ];
 
 /// One run.
@@ -167,7 +171,7 @@ impl Plan {
     }
 
     fn leases(&self) -> u32 {
-        if self.has(Fault::Lease) { 1 + self.agents / 4 } else { 0 }
+        if self.has(Fault::Lease) && !self.has(Fault::Ephemeral) { 1 + self.agents / 4 } else { 0 }
     }
 
     fn network(&self) -> Network {
@@ -297,7 +301,7 @@ impl Plan {
             core,
             classes: vec![ClassId(1), ClassId(0), ClassId(1), ClassId(2)],
             policies,
-            disk: Some(self.disk()),
+            disk: (!self.has(Fault::Ephemeral)).then(|| self.disk()),
             executors: Some(Executors {
                 fails: share(Fault::Executor, 0.9),
                 ..Executors::default()

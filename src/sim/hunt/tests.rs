@@ -26,19 +26,6 @@ fn what_failed_once_does_not_fail_again() {
     }
 }
 
-/// So that nobody forgets what is open, nor that it was mended.
-#[test]
-fn what_is_known_to_fail_fails_still_and_by_the_same_rule() {
-    let lines = include_str!("open.txt").lines().filter(|line| line.starts_with("--"));
-    for line in lines {
-        let (plan, rule) = line.split_once(" # ").expect("a plan, and the rule that it breaks");
-        let plan: Plan = plan.parse().expect("a plan");
-        let outcome = run(&plan, None, &mut ());
-        let broken = outcome.violations.first().map(|first| first.rule);
-        assert_eq!(broken, Some(rule), "mended? then {plan} belongs to seeds.txt");
-    }
-}
-
 #[test]
 fn one_seed_is_one_history() {
     let plan = Plan { minutes: 60, ..Plan::draw(2) };

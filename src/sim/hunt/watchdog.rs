@@ -1,8 +1,8 @@
 //! Promises to agents, from outside: the watchdog sees what was sent and what befell it.
 //!
 //! P1: an agent that obeys is never suspect. It obeys by construction, so whoever turns suspect
-//! while it runs must have an excuse: it stood still, it was told nothing yet or was forgotten
-//! since, or every attempt since its last heartbeat was lost, slow, or met no gateway.
+//! while it runs must have an excuse: it stood still, it was told nothing yet, or every attempt
+//! since its last heartbeat was lost, slow, or met no gateway.
 //!
 //! It remembers the latest happenings of each agent, and tells them with what it finds wrong.
 
@@ -196,11 +196,6 @@ impl Observer for Watchdog {
 
     fn changed(&mut self, now: Micros, change: Change) {
         self.note(now, change.agent, Happening::Stands(change.to));
-        if change.to == Standing::Unknown {
-            // Nobody remembers what it was told; it obeys again once it is told anew.
-            let seen = self.seen(change.agent);
-            (seen.told, seen.obeys) = (false, false);
-        }
         // Who was suspect before a restart still is: that is no new suspicion.
         if change.to == Standing::Suspect && now > self.served_since {
             self.suspected(now, change.agent);

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use pulsegate_wire::{Health, State};
 
 use self::input::{Beaten, Input, Judged};
-use self::obedient::Input::{Arrive, Crash, Floor, Freeze, Restart, Retry, Send, Step};
+use self::obedient::Input::{Arrive, Copy, Crash, Floor, Freeze, Restart, Retry, Send, Step, Wipe};
 use self::obedient::Obedience;
 use self::play::Play;
 use self::stage::{Image, Stage};
@@ -64,6 +64,7 @@ fn config() -> Config {
         forget_stopped_ms: 2 * unit,
         incident_after: 0,
         success_after: 1,
+        late_copy_ms: 2 * unit,
         ..Config::default()
     }
 }
@@ -174,9 +175,9 @@ fn silence_is_judged_right_while_nothing_can_be_recorded() {
 
 #[test]
 fn silence_is_judged_right_after_a_process_that_ended_at_any_moment() {
-    assert_eq!(explored(config(), 2, &[&beats(), &CRASHES], 0), space(4_627, 22_296, 34));
+    assert_eq!(explored(config(), 2, &[&beats(), &CRASHES], 0), space(6_205, 30_498, 35));
     let runs = [&beats()[..2], &coming()[3..], &CRASHES[..2]];
-    assert_eq!(explored(config(), 1, &runs, 0), space(3_354, 15_316, 31));
+    assert_eq!(explored(config(), 1, &runs, 0), space(3_888, 17_630, 31));
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn recovery_does_what_is_owed_and_nothing_else() {
     assert_eq!(space_of(&[]), space(11_143, 56_713, 31));
     assert_eq!(
         explored(recovery_config(), 0, &[&ill(), &CRASHES[..1]], 0),
-        space(7_002, 25_041, 26)
+        space(8_284, 29_712, 27)
     );
     assert_eq!(explored(recovery_config(), 0, &[&ill()[..3], &PAUSES], 0), space(1_544, 6_804, 21));
 }
@@ -200,9 +201,17 @@ fn recovery_does_what_is_owed_and_nothing_else() {
 #[test]
 fn an_obedient_agent_is_never_suspect_in_any_state() {
     let more = [Arrive(Some(SHORT), false), Arrive(None, false), Retry(false), Restart];
-    assert_eq!(obeyed(0, &more), space(1_894, 8_177, 18));
-    assert_eq!(obeyed(0, &[Freeze(true), Freeze(false), Restart]), space(2_719, 10_644, 21));
-    assert_eq!(obeyed(2, &obedient_crashes()), space(1_081, 7_802, 19));
+    assert_eq!(obeyed(0, &more), space(2_479, 10_684, 18));
+    assert_eq!(obeyed(0, &[Freeze(true), Freeze(false), Restart]), space(3_027, 11_940, 21));
+    assert_eq!(obeyed(2, &obedient_crashes()), space(1_998, 15_337, 19));
+}
+
+#[test]
+fn an_obedient_agent_is_never_suspect_of_what_only_the_process_before_knows() {
+    let copies = [Copy(SHORT), Copy(LONG)];
+    assert_eq!(obeyed(2, &[&obedient_crashes()[..], &copies].concat()), space(4_701, 37_535, 19));
+    let wipes: Vec<_> = (0..=LONG).map(Wipe).chain([Arrive(None, false)]).collect();
+    assert_eq!(obeyed(0, &[&wipes[..], &copies].concat()), space(1_729, 10_761, 19));
 }
 
 fn obedient_crashes() -> Vec<obedient::Input> {
@@ -272,6 +281,6 @@ fn obedience_in_a_large_space() {
         Freeze(true),
         Freeze(false),
     ];
-    let all = [&more[..], &obedient_crashes()].concat();
+    let all = [&more[..], &[Copy(SHORT), Copy(LONG)], &obedient_crashes()].concat();
     assert_eq!(obeyed(2, &all), space(317_444, 2_878_028, 34));
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::machine::record::{Cold, Flags, Lag, Record};
 
 /// Facts that decide something. Not `SPREAD` and `STORM`, which move jitter, and not `USED`.
-const FLAGS: [Flags; 9] = [
+const FLAGS: [Flags; 10] = [
     Flags::HEARD,
     Flags::PAUSED,
     Flags::PENDING,
@@ -23,6 +23,7 @@ const FLAGS: [Flags; 9] = [
     Flags::RESUMED,
     Flags::UNTREATED,
     Flags::MOVED,
+    Flags::DOUBTFUL,
 ];
 
 /// Whoever failed or left before this is forgotten as soon as anybody looks.
@@ -61,6 +62,10 @@ pub(super) fn found(form: &mut Vec<u8>, now: Millis, found: &Machine) {
 fn machine(form: &mut Vec<u8>, now: Millis, machine: &Machine, is_found: bool) {
     form.push(machine.frozen.into());
     number(form, machine.floor_ms);
+    let is_doubtful = |slot| machine.agents[slot].flags.has(Flags::DOUBTFUL);
+    if machine.slots(Slot(0)).any(is_doubtful) {
+        number(form, now.since(machine.resumed_at).min(machine.config.late_copy_ms.into()) as u32);
+    }
     form.extend(machine.agents.free().iter().map(|&slot| slot as u8));
     for slot in (0..machine.agents.len() as u32 + machine.agents.free().len() as u32).map(Slot) {
         match machine.agents.get(slot) {

@@ -1,6 +1,6 @@
 //! An agent that obeys, and everything against it: hints, lost and late requests and answers, the
-//! fleet's floor, a process that ends at any moment, a journal that cannot record. It is never
-//! suspect (P1).
+//! fleet's floor, a process that ends at any moment, one that begins without a journal, copies of
+//! what was answered before, a journal that cannot record. It is never suspect (P1).
 //!
 //! It beats at any instant up to the latest that it was told, jitter or not: jitter is early only.
 //! A heartbeat arrives within one unit of its sending, and the grace is two: were it later,
@@ -33,6 +33,11 @@ pub(super) enum Input {
     /// The process ends, with the loss of so many events; another begins so many units before the
     /// agent's next heartbeat.
     Crash(u8, u8),
+    /// The same, and nothing is left of the journal.
+    Wipe(u8),
+    /// A copy of the heartbeat that was answered last before the process ended arrives: the
+    /// interval proposed, in units.
+    Copy(u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,8 @@ struct Agent {
     /// Whether the newest has not arrived yet.
     flies: bool,
     is_answered: bool,
+    /// Units for which a copy of what was answered before the process ended may still arrive.
+    copies: u8,
 }
 
 #[derive(Clone)]
@@ -90,6 +97,7 @@ impl Obedience {
         }
         node.now = node.now.plus(UNIT_MS);
         (agent.wait, agent.elapsed) = (agent.wait - 1, (agent.elapsed + 1).min(LONG));
+        agent.copies = agent.copies.saturating_sub(1);
         let (node, said) =
             self.stage.call(
                 &node,
@@ -107,7 +115,7 @@ impl Obedience {
         }
         if restarts {
             let (run, sequence, interval) = (agent.run + 1, 0, SHORT);
-            agent = Agent { run, sequence, seen: 0, interval, ..agent };
+            agent = Agent { run, sequence, seen: 0, interval, copies: 0, ..agent };
         }
         agent.sequence += 1;
         (agent.wait, agent.elapsed) = (agent.interval, 0);
@@ -135,7 +143,7 @@ impl Obedience {
                 Err(refusal) => Err(refusal),
             }
         })?;
-        agent.flies = false;
+        (agent.flies, agent.copies) = (false, 0);
         match said.answer {
             Err(Refusal::ReadOnly) => (agent.wait, agent.is_answered) = (agent.wait.min(1), true),
             Err(refusal) => return Err(format!("an agent that obeys is refused: {refusal:?}")),
@@ -164,7 +172,37 @@ impl Obedience {
         agent.sequence += 1;
         (agent.wait, agent.elapsed) = (phase, agent.interval - phase + 1);
         (agent.flies, agent.is_answered) = (false, true);
+        agent.copies = (u64::from(self.stage.config.late_copy_ms) / UNIT_MS) as u8;
         let said = Said { answer: (), effects, is_changed: true };
+        self.next_of(agent, node, &said, false)
+    }
+
+    fn wipe(&mut self, moment: &Moment, phase: u8) -> Next {
+        let mut wiped = moment.clone();
+        self.stage.wipe(&mut wiped.node);
+        let mut next = self.crash(&wiped, 0, phase)?;
+        // A copy of the very first heartbeat of a run says of no directive: nobody could know that
+        // there is one.
+        if let Some(next) = next.as_mut().filter(|next| next.agent.seen < 2) {
+            next.agent.copies = 0;
+        }
+        Ok(next)
+    }
+
+    /// Its answer goes nowhere.
+    fn copy(&mut self, moment: &Moment, hint: u8) -> Next {
+        let mut agent = moment.agent;
+        let (incarnation, sequence) = (agent.run, agent.seen);
+        let beat = Beat { incarnation, sequence, directive_seen: sequence - 1, ..Beat::default() };
+        agent.copies = 0;
+        let (node, said) = self.stage.call(&moment.node, |machine, now, effects| {
+            let slot = machine.find(key("a"));
+            let handled = machine.handle_heartbeat(now, key("a"), slot, &beat, effects);
+            if let Ok(Handled::Observe(ticket)) = handled {
+                let hint_ms = f64::from(hint) * UNIT_MS as f64;
+                machine.decide(now, &ticket, &verdict(Health::Healthy, hint_ms), effects);
+            }
+        })?;
         self.next_of(agent, node, &said, false)
     }
 
@@ -192,6 +230,7 @@ impl Model for Obedience {
             elapsed: 1,
             flies: false,
             is_answered: true,
+            copies: 0,
         };
         Moment { node: self.stage.begin(), agent }
     }
@@ -220,6 +259,8 @@ impl Model for Obedience {
                 })
             }
             Input::Crash(lost, phase) => self.crash(moment, lost.into(), phase),
+            Input::Wipe(phase) => self.wipe(moment, phase),
+            Input::Copy(hint) if agent.copies > 0 => self.copy(moment, hint),
             _ => Ok(None),
         }
     }
@@ -240,8 +281,9 @@ impl Model for Obedience {
         let is_newest = known.is_some_and(|record| record.directive() == agent.seen);
         let is_repeated = known.is_some_and(|record| record.sequence >= agent.sequence);
         form.extend([(agent.run - run).min(2) as u8, agent.sequence.min(2) as u8]);
-        form.extend([agent.interval, agent.wait, agent.elapsed]);
-        let facts = [agent.seen > 0, is_newest, is_repeated, agent.flies, agent.is_answered];
+        form.push(agent.seen.min(2) as u8);
+        form.extend([agent.interval, agent.wait, agent.elapsed, agent.copies]);
+        let facts = [is_newest, is_repeated, agent.flies, agent.is_answered];
         form.extend(facts.map(u8::from));
     }
 }

@@ -131,6 +131,14 @@ impl Stage {
         Ok((next, effects))
     }
 
+    /// Nothing is left of what was recorded.
+    pub(super) fn wipe(&self, node: &mut Node) {
+        let mut machine = Machine::new(self.config.clone());
+        machine.agents.wheel = Wheel::stub();
+        node.finds = [Find { machine, closed: [false; AGENTS] }].into();
+        node.needed = 0;
+    }
+
     /// Rows of everybody: what a restart finds once nothing is frozen any more. The next answer is
     /// taken to wait for them.
     fn snapshot(&self, node: &mut Node) {
