@@ -160,6 +160,8 @@ impl Config {
             idle_after_ms: self.detection.idle_after_ms,
             window_ms: self.detection.window_ms,
             max_agents: self.limits.max_agents,
+            // It follows from how agents repeat heartbeats, which is no option.
+            late_copy_ms: core::Config::default().late_copy_ms,
         }
     }
 
