@@ -75,6 +75,12 @@ impl Breaker {
         self.trial_at_ms.store(0, Ordering::Relaxed);
     }
 
+    /// The policy is too slow: opens at once.
+    pub(crate) fn handle_slowness(&self, now_ms: u64) {
+        let trial_at = now_ms.saturating_add(self.window_ms).max(1);
+        self.trial_at_ms.store(trial_at, Ordering::Relaxed);
+    }
+
     /// A call failed; says whether this opened the breaker.
     pub(crate) fn handle_fault(&self, now_ms: u64, gate: Gate) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,6 +122,16 @@ mod tests {
             assert!(!breaker.handle_fault(window * 1_000, Gate::Closed));
         }
         assert_eq!(gate(&breaker, 10_000), Gate::Closed);
+    }
+
+    #[test]
+    fn slowness_opens_it_at_once_and_for_one_window() {
+        let breaker = Breaker::new(3, 1_000);
+        breaker.handle_slowness(0);
+        assert_eq!(gate(&breaker, 999), Gate::Open);
+        assert_eq!(gate(&breaker, 1_000), Gate::Trial);
+        breaker.handle_success();
+        assert_eq!(gate(&breaker, 1_001), Gate::Closed);
     }
 
     #[test]

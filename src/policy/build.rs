@@ -21,7 +21,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of policies, in the root `Cargo.toml`.
 const PROFILE: &str = "policy";
 const REFERENCE: [&str; 3] = ["steady", "queue-pressure", "ladder"];
-const FIXTURES: [&str; 16] = [
+const FIXTURES: [&str; 18] = [
     "spins",
     "traps",
     "eats-memory",
@@ -38,6 +38,8 @@ const FIXTURES: [&str; 16] = [
     "exports-nothing",
     "describes-badly",
     "remembers",
+    "slow-under-load",
+    "describes-hugely",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -30,12 +30,21 @@ pub enum Fault {
     BreakerOpen,
     /// The policy time of its batch was used up: it was not called.
     BatchTime,
+    /// It answered, and the answer counts; but a quarter of its latest calls were slow, and its
+    /// breaker opens.
+    Slow,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 5] =
-        [Self::Trap, Self::Timeout, Self::BadAnswer, Self::BreakerOpen, Self::BatchTime];
+    pub const ALL: [Self; 6] = [
+        Self::Trap,
+        Self::Timeout,
+        Self::BadAnswer,
+        Self::BreakerOpen,
+        Self::BatchTime,
+        Self::Slow,
+    ];
 
     /// The word of metrics.
     #[must_use]
@@ -46,6 +55,7 @@ impl Fault {
             Self::BadAnswer => "bad_answer",
             Self::BreakerOpen => "breaker_open",
             Self::BatchTime => "batch_time",
+            Self::Slow => "slow",
         }
     }
 }

@@ -23,6 +23,12 @@ pub struct Limits {
     /// its own running: ticks that pass while the thread is not scheduled count as one. The clock
     /// rests between calls, and may find a call up to 5 ms after it began.
     pub call: Duration,
+    /// A call longer than this is slow; 0.5 ms. Slow calls are no faults, and their answers count;
+    /// but a policy of which a quarter of the calls are slow opens its breaker: each heartbeat waits
+    /// for its call, and the thread's others wait behind it. Shorter opens it for policies that
+    /// merely think; longer lets a slow one take most of a processor. Source: chosen; a thousand
+    /// times what a call takes.
+    pub slow: Duration,
     /// Largest linear memory of an instance, in bytes; 16 MiB. Growing beyond is a trap.
     pub memory_bytes: usize,
     /// Largest stack of a guest, in bytes; 256 KiB. At least 4 KiB.
@@ -39,6 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             call: Duration::from_millis(3),
+            slow: Duration::from_micros(500),
             memory_bytes: 16 << 20,
             stack_bytes: 256 << 10,
             batch: Duration::from_millis(10),

@@ -9,7 +9,7 @@ use pulsegate_policy::fixtures;
 use crate::support::{Client, config};
 
 /// Their habit shows before any heartbeat: a gateway refuses to start with them.
-const NEVER_ADMITTED: [&str; 2] = ["describes-badly", "exports-nothing"];
+const NEVER_ADMITTED: [&str; 3] = ["describes-badly", "describes-hugely", "exports-nothing"];
 /// What they do is about recovery; the room of policies tests it.
 const OF_RECOVERY: &str = "returns-many-rungs";
 

@@ -172,6 +172,7 @@ impl Config {
         let limits = &self.policy_limits;
         policy::Limits {
             call: Duration::from_millis(limits.call_ms.into()),
+            slow: Duration::from_millis(limits.call_ms.into()) / 6,
             memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
             batch: Duration::from_millis(limits.batch_ms.into()),
             breaker_faults: limits.breaker_faults,

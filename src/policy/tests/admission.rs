@@ -63,6 +63,9 @@ fn a_foreign_import_is_refused_by_name() {
         "policy it: imports wasi:cli/environment@0.2.0; a policy may import nothing but \
          pulsegate:policy/log@1.0.0 and interfaces that hold only types"
     );
+    let import = r#"(import "wasi:sockets/tcp@0.2.0" (instance
+        (export "connect" (func (param "port" u16)))))"#;
+    assert!(matches!(admit(hand_made(import, "")), Error::ForeignImport { .. }));
     let import = r#"(import "now" (func (result u64)))"#;
     assert!(matches!(admit(hand_made(import, "")), Error::ForeignImport { .. }));
 }
@@ -126,6 +129,39 @@ fn a_description_against_the_rules_is_refused() {
     let error = admit(component("describes-badly"));
     assert!(matches!(error, Error::Description { .. }), "{error}");
     assert_eq!(error.policy(), Some("it"));
+}
+
+/// So many types, each made of the one before.
+fn grown_types(n: u32, from_one: impl Fn(u32) -> String) -> String {
+    let grown = (0..n).map(|at| format!("(type $t{} {})", at + 1, from_one(at)));
+    grown.fold("(type $t0 (tuple u8 u8))".to_owned(), |types, next| types + &next)
+}
+
+#[test]
+fn types_without_an_end_are_refused_and_cost_nothing() {
+    let doubled = |n| grown_types(n, |at| format!("(tuple $t{at} $t{at})"));
+    let nested = |n| grown_types(n, |at| format!("(list $t{at})"));
+    for (types, is_fine) in [
+        ("(type $t (list $t))".to_owned(), false),
+        (doubled(4), true),
+        (doubled(40), false),
+        (doubled(400), false),
+        (nested(4), true),
+        (nested(2_000), false),
+    ] {
+        let error = admit(hand_made(&types, ""));
+        let refused = matches!(error, Error::NotAComponent { .. });
+        assert_eq!(refused, !is_fine, "{error}");
+    }
+}
+
+#[test]
+fn a_description_without_an_end_is_refused_before_it_is_copied() {
+    let engine = Engine::new(Limits { memory_bytes: 64 << 20, ..limits() }).expect("an engine");
+    let sources = vec![source("describes-hugely")];
+    let refused = PolicySet::load(&engine, &Classes::default(), sources, Vec::new(), &executors());
+    let error = refused.expect_err("it must be refused");
+    assert!(matches!(error, Error::Start { .. }), "{error}");
 }
 
 #[test]

@@ -187,3 +187,27 @@ fn a_batch_without_policy_time_is_answered_by_the_built_in_policy() {
     assert_replaced(&answers[0], Fault::BatchTime, "steady");
     assert!(!set.is_broken(1), "it is not the policy's fault");
 }
+
+/// Cadence calls of a policy until its breaker opens, at most so many; all answered by it.
+fn calls_until_open(limits: Limits, depth: f64, most: usize) -> Option<usize> {
+    let set = paced_by(limits, "slow-under-load");
+    let mut worker = Worker::new();
+    (1..=most).find(|_| {
+        let evaluation = evaluate(&mut worker, &set, &with_queue(depth));
+        assert_eq!(evaluation.verdict.source.policy, 1, "slow is no fault: its answer counts");
+        let call = evaluation.calls[1].expect("it was called");
+        assert_eq!(call.fault == Some(Fault::Slow), set.is_broken(1));
+        set.is_broken(1)
+    })
+}
+
+#[test]
+fn a_policy_that_is_slow_again_and_again_is_left_alone() {
+    let patient = Limits { call: Duration::from_secs(60), ..limits() };
+    // A million steps in a row: no processor does them in a tenth of a millisecond.
+    let strict = Limits { slow: Duration::from_micros(100), ..patient.clone() };
+    assert_eq!(calls_until_open(strict, 1.0, 1_000), Some(49), "four timed calls, one in sixteen");
+    // However slow the machine is.
+    let lenient = Limits { slow: Duration::from_secs(60), ..patient };
+    assert_eq!(calls_until_open(lenient, 1.0, 100), None);
+}
