@@ -74,8 +74,13 @@ level = \"error\"
 impl Child {
     /// Starts the gateway and waits until it is ready.
     pub(super) fn gateway() -> io::Result<Self> {
+        Self::gateway_with("")
+    }
+
+    /// The same, with these tables beside.
+    pub(super) fn gateway_with(tables: &str) -> io::Result<Self> {
         let address = free_address()?;
-        Self::configured(address, address, CONFIG)
+        Self::configured(address, address, &format!("{CONFIG}\n{tables}"))
     }
 
     /// The same with a certificate: over TLS and QUIC.

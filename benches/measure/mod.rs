@@ -2,6 +2,7 @@
 
 #[allow(dead_code, reason = "shared with the bench `transports`, which needs more of it")]
 mod child;
+mod habits;
 mod watchers;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::bare::Answer;
 use crate::load::{self, Batches, Beats, Pace, Tally};
 use child::{Child, Kind};
+use habits::Load;
 use watchers::Watchers;
 
 /// How much to do.
@@ -27,6 +29,8 @@ struct Plan {
     open_requests: f64,
     /// Streams of events that are open beside heartbeats.
     watchers: usize,
+    /// Heartbeats beside each misbehaving policy.
+    habits: Load,
 }
 
 impl Plan {
@@ -40,6 +44,7 @@ impl Plan {
         wrk: false,
         open_requests: 100.0,
         watchers: 20,
+        habits: Load::TINY,
     };
     /// The measurement.
     const FULL: Self = Self {
@@ -51,6 +56,7 @@ impl Plan {
         wrk: true,
         open_requests: 500_000.0,
         watchers: 10_000,
+        habits: Load::FULL,
     };
 }
 
@@ -78,6 +84,8 @@ pub(crate) fn main() -> io::Result<()> {
         bench.calibrate()
     } else if has("--watchers") {
         bench.watched_alone()
+    } else if has("--habits") {
+        bench.habits(bench.plan.habits)
     } else {
         bench.measure()
     }
@@ -111,7 +119,8 @@ impl Bench {
         }
         self.open(&servers, rate / 2.0)?;
         self.batches(&gateway)?;
-        self.watched(&gateway)
+        self.watched(&gateway)?;
+        self.habits(self.plan.habits)
     }
 
     /// Bare servers only, with both generators: says what the generators can do.

@@ -65,7 +65,8 @@ impl Fault {
 pub struct Call {
     /// Index of the policy in the set.
     pub policy: u16,
-    /// How long it took, where this call was measured (one in sixteen is).
+    /// How long it took, where this call was measured: one in sixteen is, and the next ones after
+    /// a slow one.
     pub elapsed: Option<Duration>,
     /// How it went wrong, if it did.
     pub fault: Option<Fault>,

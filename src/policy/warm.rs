@@ -9,13 +9,15 @@ use crate::instance::Instance;
 use crate::loader::Policy;
 use crate::{Call, Fault, PolicySet};
 
-/// One call in this many is timed: reading the clock twice costs half as much as a flat call.
+/// One call in this many is timed, as reading the clock twice costs half as much as a flat call;
+/// after a slow one, each of the next, so that a slow policy is found within some twenty calls.
 const TIMED: u32 = 16;
 /// Timed calls that are judged together. Fewer find a slow policy sooner, and judge on less.
-/// Source: chosen; 256 calls, half a second of a policy that takes 2 ms.
+/// Source: chosen.
 const JUDGED: u8 = 16;
 /// So many slow ones among them are too many. A thread that loses its processor for a moment makes
-/// one call in a hundred thousand slow, and four of sixteen never. Source: chosen.
+/// one call in some ten thousand slow, and has run for a thousand others before it loses it again.
+/// Source: chosen.
 const SLOW: u8 = 4;
 
 /// Instances are made at the first call (20 to 60 µs), kept while all goes well, dropped at a
@@ -82,10 +84,11 @@ impl Warm {
             call.fault = Some(Fault::BreakerOpen);
             return (Err(Fault::BreakerOpen), call);
         }
-        let timer = self.calls.is_multiple_of(TIMED).then(Instant::now);
-        self.calls = self.calls.wrapping_add(1);
         let class = usize::from(class.0);
         let slot = &mut self.slots[(usize::from(index) - 1) * set.class_count() + class];
+        let is_timed = slot.pace.slow > 0 || self.calls.is_multiple_of(TIMED);
+        let timer = is_timed.then(Instant::now);
+        self.calls = self.calls.wrapping_add(1);
         let outcome = match &mut slot.instance {
             Some(instance) => work(instance),
             empty => match policy.prepared.start(&policy.classes[class].settings) {
