@@ -21,7 +21,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of policies, in the root `Cargo.toml`.
 const PROFILE: &str = "policy";
 const REFERENCE: [&str; 3] = ["steady", "queue-pressure", "ladder"];
-const FIXTURES: [&str; 16] = [
+const FIXTURES: [&str; 22] = [
     "spins",
     "traps",
     "eats-memory",
@@ -38,6 +38,12 @@ const FIXTURES: [&str; 16] = [
     "exports-nothing",
     "describes-badly",
     "remembers",
+    "counts-calls",
+    "leans-on-the-last",
+    "mixes-rows",
+    "traps-later",
+    "plans-by-turns",
+    "describes-anew",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -66,6 +72,7 @@ fn run() -> Result<()> {
         .iter()
         .map(|name| (*name, built.join(format!("pulsegate_{}.wasm", name.replace('-', "_")))))
         .collect();
+    fs::write(out.join("empty.wasm"), wat::parse_file(root.join("src/policy/empty.wat"))?)?;
     embed(&out, "reference.rs", "Names and components of the reference policies.", &modules)?;
 
     if fixtures {
@@ -88,6 +95,7 @@ fn watch(root: &Path, fixtures: bool) {
         paths.push("plugins/misbehaving");
     }
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=empty.wat");
     for path in paths {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }

@@ -19,6 +19,10 @@ use crate::engine::{LOG, Shared};
 use crate::instance::{Exports, Instance, Prepared, StartError, why};
 use crate::{Error, Fault, Source, rows};
 
+/// How a core module begins, which is what compilers make before a component is made of it.
+/// Source: WebAssembly core specification 1.0, 5.5.16.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
 /// A policy that passed admission.
 pub(crate) struct Policy {
     /// Name in the configuration.
@@ -27,6 +31,10 @@ pub(crate) struct Policy {
     pub(crate) revision: String,
     /// First eight bytes of its digest: tags the memory it writes.
     pub(crate) tag: u64,
+    /// SHA-256 of the component.
+    pub(crate) digest: [u8; 32],
+    /// Bytes of the component.
+    pub(crate) size: usize,
     pub(crate) prepared: Prepared,
     pub(crate) shape: Shape,
     pub(crate) breaker: Breaker,
@@ -67,13 +75,15 @@ pub(crate) fn admit(
         try_canary(&name, &prepared, &mut instance, shape, (id, class), executors)?;
         parts.push(ClassPart { settings, early });
     }
-    let digest = Sha256::digest(&bytes);
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
     let tag = u64::from_be_bytes(std::array::from_fn(|i| digest[i]));
     let limits = &engine.limits;
     let window_ms = u64::try_from(limits.breaker_window.as_millis()).unwrap_or(u64::MAX);
     Ok(Policy {
         revision: format!("{:012x}", tag >> 16),
         tag,
+        digest,
+        size: bytes.len(),
         prepared,
         shape: shape.unwrap_or_default(),
         breaker: Breaker::new(limits.breaker_faults, window_ms),
@@ -83,8 +93,13 @@ pub(crate) fn admit(
 }
 
 /// Compiles a component and checks what can be checked without running it.
-fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
+pub(crate) fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
     let policy = || name.to_owned();
+    if bytes.starts_with(CORE_MODULE) {
+        let reason = "it is a core module; make a component of it, for example with \
+                      `wasm-tools component new`";
+        return Err(Error::NotAComponent { policy: policy(), reason: reason.into() });
+    }
     let component = Component::from_binary(&engine.wasm, bytes)
         .map_err(|error| Error::NotAComponent { policy: policy(), reason: why(&error) })?;
     for (import, item) in component.component_type().imports(&engine.wasm) {
@@ -135,7 +150,7 @@ fn holds_only_types(engine: &Arc<Shared>, item: &ComponentItem) -> bool {
 }
 
 /// What `configure` gets: documented in `wit/manifest.wit`.
-fn configuration(
+pub(crate) fn configuration(
     class: &Class,
     executors: &[(String, u32)],
     settings: &serde_json::Value,
@@ -161,7 +176,7 @@ fn configuration(
     .to_string()
 }
 
-fn start_error(policy: &str, class: &Class, error: StartError) -> Error {
+pub(crate) fn start_error(policy: &str, class: &Class, error: StartError) -> Error {
     let policy = policy.to_owned();
     match error {
         StartError::Type(item, reason) => Error::WrongType { policy, item, reason },

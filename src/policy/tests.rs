@@ -1,6 +1,7 @@
 //! The host and real components: reference policies, misbehaving ones, and some made by hand.
 
 mod admission;
+mod check;
 mod equality;
 mod faults;
 mod routes;
