@@ -27,6 +27,7 @@ mod expect;
 mod read;
 mod run;
 mod steps;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use pulsegate_wire::{Health, Status};
 pub use error::{Error, Problem};
 pub use expect::{Bounds, Expect, Expected, Rung};
 pub use run::{Answers, Hint, Judgement, Kind, Miss, Policy, Shape, run};
+pub use told::told;
 
 /// Largest file, in bytes. Source: chosen; a thousand cases of a thousand bytes.
 pub const FILE_BYTES: usize = 1 << 20;
@@ -207,4 +209,26 @@ impl Trouble {
             ..usual
         }
     }
+}
+
+/// What a policy is handed for a case when it starts: documented in `wit/manifest.wit`.
+#[must_use]
+pub fn configuration(case: &Case, class: &Class) -> String {
+    let executors = case.executors.iter();
+    let executors: Vec<_> = executors
+        .map(|(id, wait_ms)| serde_json::json!({ "id": id, "wait_ms": wait_ms }))
+        .collect();
+    serde_json::json!({
+        "class": {
+            "name": class.name,
+            "interval_ms": class.interval_ms,
+            "detect_within_ms": class.detect_within_ms,
+            "suspect_grace_ms": class.suspect_grace_ms,
+            "fail_grace_ms": class.fail_grace_ms,
+            "cap_ms": class.cap_ms(),
+        },
+        "executors": executors,
+        "settings": case.settings,
+    })
+    .to_string()
 }

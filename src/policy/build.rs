@@ -21,7 +21,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of policies, in the root `Cargo.toml`.
 const PROFILE: &str = "policy";
 const REFERENCE: [&str; 3] = ["steady", "queue-pressure", "ladder"];
-const FIXTURES: [&str; 22] = [
+const FIXTURES: [&str; 24] = [
     "spins",
     "traps",
     "eats-memory",
@@ -44,6 +44,8 @@ const FIXTURES: [&str; 22] = [
     "traps-later",
     "plans-by-turns",
     "describes-anew",
+    "full-contract",
+    "busy-bees",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -46,21 +46,19 @@ pub struct Report {
     pub answers: usize,
     /// Most bytes of linear memory that one instance used.
     pub memory_bytes: usize,
-    /// The call that took longest.
+    /// The question that took longest.
     pub slowest: Slowest,
     /// Time to compile it, to make instances and to try one call of each, for every class.
     pub admission: Duration,
 }
 
-/// The call that took longest.
+/// The question about one agent that took longest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slowest {
-    /// Its function; empty when none was called.
+    /// The function that was asked.
     pub function: &'static str,
-    /// How long it took, by the clock: on a busy machine, waiting included.
+    /// How long it took, by the quickest of the times that it was asked.
     pub elapsed: Duration,
-    /// Rows that it answered; 1 in the flat form.
-    pub rows: usize,
 }
 
 /// Admits a policy and puts the corpus to it. Takes 10 to 100 ms for a policy of the SDK.

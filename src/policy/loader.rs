@@ -19,10 +19,6 @@ use crate::engine::{LOG, Shared};
 use crate::instance::{Exports, Instance, Prepared, StartError, why};
 use crate::{Error, Fault, Source, rows};
 
-/// How a core module begins, which is what compilers make before a component is made of it.
-/// Source: WebAssembly core specification 1.0, 5.5.16.
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-
 /// A policy that passed admission.
 pub(crate) struct Policy {
     /// Name in the configuration.
@@ -95,11 +91,6 @@ pub(crate) fn admit(
 /// Compiles a component and checks what can be checked without running it.
 pub(crate) fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
     let policy = || name.to_owned();
-    if bytes.starts_with(CORE_MODULE) {
-        let reason = "it is a core module; make a component of it, for example with \
-                      `wasm-tools component new`";
-        return Err(Error::NotAComponent { policy: policy(), reason: reason.into() });
-    }
     let component = Component::from_binary(&engine.wasm, bytes)
         .map_err(|error| Error::NotAComponent { policy: policy(), reason: why(&error) })?;
     for (import, item) in component.component_type().imports(&engine.wasm) {
@@ -155,10 +146,6 @@ pub(crate) fn configuration(
     executors: &[(String, u32)],
     settings: &serde_json::Value,
 ) -> String {
-    let executors: Vec<_> = executors
-        .iter()
-        .map(|(id, wait_ms)| serde_json::json!({ "id": id, "wait_ms": wait_ms }))
-        .collect();
     let empty = || serde_json::Value::Object(serde_json::Map::new());
     let settings = if settings.is_null() { empty() } else { settings.clone() };
     serde_json::json!({
@@ -170,10 +157,22 @@ pub(crate) fn configuration(
             "fail_grace_ms": class.fail_grace_ms,
             "cap_ms": class.cap_ms(),
         },
-        "executors": executors,
+        "executors": told_executors(executors),
         "settings": settings,
     })
     .to_string()
+}
+
+fn told_executors(executors: &[(String, u32)]) -> serde_json::Value {
+    let executors = executors.iter();
+    executors.map(|(id, wait_ms)| serde_json::json!({ "id": id, "wait_ms": wait_ms })).collect()
+}
+
+/// A text of [`configuration`] with other executors.
+pub(crate) fn with_executors(configuration: &str, executors: &[(String, u32)]) -> String {
+    let mut told: serde_json::Value = serde_json::from_str(configuration).unwrap_or_default();
+    told["executors"] = told_executors(executors);
+    told.to_string()
 }
 
 pub(crate) fn start_error(policy: &str, class: &Class, error: StartError) -> Error {

@@ -2,8 +2,10 @@
 
 mod admission;
 mod check;
+mod contract;
 mod equality;
 mod faults;
+mod native;
 mod routes;
 mod rows_form;
 
