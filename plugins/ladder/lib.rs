@@ -138,4 +138,9 @@ mod tests {
         let (rungs, _) = planned(&["restart"; 20], Incident::default());
         assert_eq!(rungs.len(), RUNGS);
     }
+
+    #[test]
+    fn the_cases_hold() {
+        pulsegate_sdk::testing::run(&POLICY, include_str!("cases.toml"));
+    }
 }

@@ -153,4 +153,9 @@ mod tests {
             assert!((5_000.0..=45_000.0).contains(&interval_ms), "{interval_ms}");
         }
     }
+
+    #[test]
+    fn the_cases_hold() {
+        pulsegate_sdk::testing::run(&POLICY, include_str!("cases.toml"));
+    }
 }

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json_core::de::Error;
 
 /// What a policy is told when an instance starts: the class it serves, the ways to act, and what
 /// the operator wrote for it.
@@ -73,15 +74,80 @@ impl<Settings: DeserializeOwned> Config<Settings> {
     /// Reads what the gateway hands to `configure`.
     ///
     /// # Errors
-    /// A text for the operator.
+    /// A text for the operator, which names the setting where that can be found out.
     pub fn read(json: &str) -> Result<Self, String> {
+        Self::parse(json).map_err(|error| match error {
+            Error::CustomError => Self::blame(json),
+            other => format!("settings: {other}"),
+        })
+    }
+
+    fn parse(json: &str) -> Result<Self, Error> {
         // Unescaped text is never longer than the text it came from.
         let mut scratch = vec![0; json.len()];
-        match serde_json_core::from_str_escaped(json, &mut scratch) {
-            Ok((config, _)) => Ok(config),
-            Err(error) => Err(format!("settings: {error}")),
+        serde_json_core::from_str_escaped(json, &mut scratch).map(|(config, _)| config)
+    }
+
+    /// Which setting does not fit: the reader does not tell, so each is read by itself.
+    fn blame(json: &str) -> String {
+        let all = members(json);
+        let settings = all.iter().find(|(key, _)| *key == "settings").map_or("{}", |(_, own)| own);
+        let with = |settings: &str| {
+            let rest = all.iter().filter(|(key, _)| *key != "settings");
+            let mut text: String = rest.map(|(key, value)| format!("\"{key}\":{value},")).collect();
+            text = format!("{{{text}\"settings\":{{{settings}}}}}");
+            Self::parse(&text).is_ok()
+        };
+        if !with("") {
+            return "settings: one that has no default is missing, or does not fit".into();
+        }
+        let culprit =
+            members(settings).into_iter().find(|(key, value)| !with(&format!("\"{key}\":{value}")));
+        match culprit {
+            Some((key, value)) => {
+                format!("settings: {key} = {value}: not a setting, or not a value for it")
+            }
+            None => "settings: they do not fit together".into(),
         }
     }
+}
+
+/// Keys and values of a JSON object as they stand there, keys without their quotes.
+fn members(object: &str) -> Vec<(&str, &str)> {
+    let mut all = Vec::new();
+    let (mut depth, mut is_text, mut is_escaped) = (0_u32, false, false);
+    let (mut begin, mut colon) = (0, None);
+    for (at, byte) in object.bytes().enumerate() {
+        if is_text {
+            (is_text, is_escaped) = match byte {
+                _ if is_escaped => (true, false),
+                b'\\' => (true, true),
+                b'"' => (false, false),
+                _ => (true, false),
+            };
+            continue;
+        }
+        match byte {
+            b'"' => is_text = true,
+            b':' if depth == 1 && colon.is_none() => colon = Some(at),
+            b'{' | b'[' => {
+                depth += 1;
+                begin = if depth == 1 { at + 1 } else { begin };
+            }
+            b',' | b'}' | b']' => {
+                if depth == 1
+                    && let Some(colon) = colon.take()
+                {
+                    let key = object[begin..colon].trim().trim_matches('"');
+                    all.push((key, object[colon + 1..at].trim()));
+                    begin = at + 1;
+                }
+                depth = if byte == b',' { depth } else { depth.saturating_sub(1) };
+            }
+            _ => {}
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -116,6 +182,34 @@ mod tests {
     fn what_is_not_said_keeps_its_default() {
         let config = Config::<Settings>::read(&json("{}")).expect("every setting has a default");
         assert_eq!(config.settings, Settings::default());
+    }
+
+    #[test]
+    fn the_setting_that_does_not_fit_is_named() {
+        let said = |settings: &str| Config::<Settings>::read(&json(settings)).expect_err("refused");
+        assert_eq!(
+            said(r#"{"word":"a,}\"b","limits":[1,{"a":2}],"limit":2}"#),
+            r#"settings: limits = [1,{"a":2}]: not a setting, or not a value for it"#
+        );
+        assert_eq!(
+            said(r#"{"limit":true}"#),
+            "settings: limit = true: not a setting, or not a value for it"
+        );
+        #[derive(Debug, Deserialize)]
+        struct Strict {
+            _needed: u32,
+        }
+        let error = Config::<Strict>::read(&json("{}")).expect_err("refused");
+        assert_eq!(error, "settings: one that has no default is missing, or does not fit");
+        assert!(Config::<Settings>::read("{").is_err());
+    }
+
+    #[test]
+    fn members_are_split_where_they_end() {
+        assert_eq!(members("{}"), []);
+        assert_eq!(members("nonsense}}]"), []);
+        let split = members(r#" { "a" : "x:,}" , "b":{"c":[1,2]}, "d":-1.5 }"#);
+        assert_eq!(split, [("a", r#""x:,}""#), ("b", r#"{"c":[1,2]}"#), ("d", "-1.5")]);
     }
 
     #[test]

@@ -22,7 +22,8 @@
 //!
 //! Build it as a `cdylib` for `wasm32-unknown-unknown` and turn it into a component, for example
 //! with `wasm-tools component new policy.wasm -o policy.component.wasm`. The functions are plain:
-//! test them with plain `cargo test`.
+//! test them with plain `cargo test`. With the feature `testing`, `cargo test` also runs the
+//! cases that `pulsegate policy test` puts to the component: see the module `testing`.
 //!
 //! # What a function may look like
 //!
@@ -47,6 +48,8 @@
 
 extern crate alloc;
 extern crate self as pulsegate_sdk;
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+extern crate std;
 
 mod answers;
 #[doc(hidden)]
@@ -56,6 +59,8 @@ mod context;
 mod macros;
 mod rule;
 mod state;
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+pub mod testing;
 
 pub use bindings::cadence_part::exports::pulsegate::policy::cadence::Hint;
 pub use bindings::health_part::exports::pulsegate::policy::health::Judgement;

@@ -27,7 +27,8 @@
 /// ```
 ///
 /// The functions stay plain functions. On other targets than Wasm nothing is exported, so that
-/// any number of policies fits into one test binary.
+/// any number of policies fits into one test binary; with the feature `testing`, one in each
+/// module, where its name is `POLICY`.
 #[macro_export]
 macro_rules! policy {
     (
@@ -62,23 +63,10 @@ macro_rules! policy {
                 fn describe()
                 -> rt::bindings::manifest_part::exports::pulsegate::policy::manifest::Description
                 {
-                    rt::bindings::manifest_part::exports::pulsegate::policy::manifest::Description {
-                        name: rt::ToString::to_string($name),
-                        revision: rt::ToString::to_string(
-                            $crate::__or!([$($revision)?] env!("CARGO_PKG_VERSION")),
-                        ),
-                        metrics: rt::owned(METRICS),
-                        memory_columns: COLUMNS as u32,
-                        early_rules: $crate::__or!(
-                            [$({
-                                let rules: fn(&$crate::Config<Told>)
-                                    -> rt::Vec<$crate::EarlyRule> = $rules;
-                                rules(STATE.config())
-                            })?]
-                            rt::Vec::new()
-                        ),
-                        reasons: rt::owned(&$reasons),
-                    }
+                    $crate::__describe!(
+                        STATE.config(), $name, [$($revision)?], $reasons, METRICS, COLUMNS,
+                        [$($rules)?]
+                    )
                 }
 
                 fn configure(json: rt::String) -> Result<(), rt::String> {
@@ -98,6 +86,114 @@ macro_rules! policy {
             );)?
             $($crate::__export_recovery!(Exported, $recovery);)?
         };
+
+        $crate::__native! {
+            $name,
+            [$($revision)?],
+            $reasons,
+            [$($settings)?],
+            [$(&$metrics)?],
+            [$($columns)?],
+            [$($rules)?],
+            [$($health)?],
+            [$($cadence)?],
+            [$($recovery)?]
+        }
+    };
+}
+
+/// Makes what native tests ask; nothing without the feature `testing`.
+#[cfg(not(all(feature = "testing", not(target_arch = "wasm32"))))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __native {
+    ($($any:tt)*) => {};
+}
+
+/// Makes what native tests ask; nothing without the feature `testing`.
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __native {
+    (
+        $name:expr,
+        [$($revision:expr)?],
+        $reasons:expr,
+        [$($settings:ty)?],
+        [$($metrics:expr)?],
+        [$($columns:expr)?],
+        [$($rules:expr)?],
+        [$($health:expr)?],
+        [$($cadence:expr)?],
+        [$($recovery:expr)?]
+    ) => {
+        /// This policy, for native tests: see `pulsegate_sdk::testing`.
+        #[allow(dead_code, reason = "only tests ask it")]
+        pub static POLICY: $crate::testing::Policy = {
+            use $crate::{rt, testing};
+
+            type Told = $crate::__or!([$($settings)?] $crate::NoSettings);
+            const METRICS: &[&str] = $crate::__or!([$($metrics)?] &[]);
+            const COLUMNS: usize = $crate::__or!([$($columns)?] 0);
+
+            testing::Policy::new(|configuration| {
+                testing::start::<Told>(configuration, testing::Functions {
+                    describe: |config| $crate::__describe!(
+                        config, $name, [$($revision)?], $reasons, METRICS, COLUMNS, [$($rules)?]
+                    ),
+                    health: $crate::__or!([$($crate::__forms!($health, $crate::Judgement))?] None),
+                    cadence: $crate::__or!([$($crate::__forms!($cadence, $crate::Hint))?] None),
+                    recovery: $crate::__or!(
+                        [$(Some(|config, incident| {
+                            $crate::RecoveryRule::plan(&$recovery, config, incident)
+                        }))?]
+                        None
+                    ),
+                })
+            })
+        };
+    };
+}
+
+/// A rule in both forms, for native tests.
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __forms {
+    ($rule:expr, $Answer:ty) => {
+        Some(testing::Forms {
+            flat: |config, seen| rt::answer_flat(&$rule, config, COLUMNS, seen),
+            rows: |config, rows| {
+                rt::answer_rows::<Told, $Answer, _>(&$rule, config, METRICS, COLUMNS, rows)
+            },
+        })
+    };
+}
+
+/// What a policy says about itself.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __describe {
+    (
+        $config:expr, $name:expr, [$($revision:expr)?], $reasons:expr, $metrics:expr,
+        $columns:expr, [$($rules:expr)?]
+    ) => {
+        rt::bindings::manifest_part::exports::pulsegate::policy::manifest::Description {
+            name: rt::ToString::to_string($name),
+            revision: rt::ToString::to_string(
+                $crate::__or!([$($revision)?] env!("CARGO_PKG_VERSION")),
+            ),
+            metrics: rt::owned($metrics),
+            memory_columns: $columns as u32,
+            early_rules: $crate::__or!(
+                [$({
+                    let rules: fn(&$crate::Config<Told>) -> rt::Vec<$crate::EarlyRule> = $rules;
+                    rules($config)
+                })?]
+                rt::Vec::new()
+            ),
+            reasons: rt::owned(&$reasons),
+        }
     };
 }
 

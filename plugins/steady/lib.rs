@@ -191,4 +191,9 @@ mod tests {
         let seen = Observation { health: Health::Degraded, ..Observation::default() };
         assert_eq!(suggest(&config, &seen).interval_ms, 30_000.0);
     }
+
+    #[test]
+    fn the_cases_hold() {
+        pulsegate_sdk::testing::run(&POLICY, include_str!("cases.toml"));
+    }
 }

@@ -42,6 +42,6 @@ pub use machine::{
     AgentInfo, Census, Config, Decision, Handled, Machine, Refusal, Stamp, Ticket, agent_digest,
     restart_spread_ms,
 };
-pub use observation::{Observation, Signals, Verdict, VerdictSource};
+pub use observation::{Beside, Observation, Signals, Verdict, VerdictSource};
 pub use pulsegate_wire::{ActionOutcome, IncidentKind};
 pub use time::Millis;

@@ -7,7 +7,12 @@
 //! | [`compact`] | authors of clients: the compact protocol over QUIC, byte by byte |
 //! | [`silence`] | operators: what the gateway concludes from silence, and when |
 //! | [`cadence`] | operators, authors of policies: what becomes of a proposed interval |
-//! | [`policies`] | authors of policies: the contract, and writing one |
+//! | [`policies`] | authors of policies: the contract, what may change in it, which agents |
+//! | [`first_policy`] | authors of policies: from nothing to a checked component in five minutes |
+//! | [`observation`] | authors of policies: what a policy sees, field by field |
+//! | [`hints`] | authors of policies: what the guards make of what it proposes |
+//! | [`policy_limits`] | authors of policies: memory and time, and what a call costs |
+//! | [`testing_policies`] | authors of policies: one observation, cases, the check, the bench |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
@@ -37,6 +42,21 @@ pub mod cadence {}
 
 #[doc = include_str!("policies.md")]
 pub mod policies {}
+
+#[doc = include_str!("first_policy.md")]
+pub mod first_policy {}
+
+#[doc = include_str!("observation.md")]
+pub mod observation {}
+
+#[doc = include_str!("hints.md")]
+pub mod hints {}
+
+#[doc = include_str!("policy_limits.md")]
+pub mod policy_limits {}
+
+#[doc = include_str!("testing_policies.md")]
+pub mod testing_policies {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}

@@ -16,13 +16,22 @@ const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
 const SIMULATOR: &str = include_str!("simulator.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 15] = [
+const FIRST_POLICY: &str = include_str!("first_policy.md");
+const OBSERVATION: &str = include_str!("observation.md");
+const POLICY_LIMITS: &str = include_str!("policy_limits.md");
+const TESTING_POLICIES: &str = include_str!("testing_policies.md");
+const PAGES: [&str; 20] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
     SILENCE,
     include_str!("cadence.md"),
     POLICIES,
+    FIRST_POLICY,
+    OBSERVATION,
+    include_str!("hints.md"),
+    POLICY_LIMITS,
+    TESTING_POLICIES,
     include_str!("recovery.md"),
     LEASES,
     JOURNAL,
@@ -340,10 +349,57 @@ fn the_policy_shown_is_the_one_that_the_sdk_compiles() {
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
         .collect();
     let readme = include_str!("../../README.md");
-    for (name, page) in [("the manual", POLICIES), ("README.md", readme)] {
+    let pages =
+        [("the manual", POLICIES), ("the first policy", FIRST_POLICY), ("README.md", readme)];
+    for (name, page) in pages {
         let shown = [blocks(page, "rust,ignore"), blocks(page, "rust")].concat();
         assert_eq!(shown.len(), 1, "{name} shows one policy");
         assert!(documented.contains(shown[0]), "{name} shows another policy:\n{documented}");
+    }
+    let built = include_str!("../../plugins/misbehaving/busy_bees.rs");
+    let shown = blocks(FIRST_POLICY, "rust,ignore");
+    assert!(built.contains(shown[0]), "the commands of that page ask another policy");
+}
+
+#[test]
+fn the_page_of_the_observation_names_every_field_and_word() {
+    let rows = OBSERVATION.lines().filter(|line| line.starts_with("| `"));
+    let named: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    let wit = include_str!("../../wit/types.wit");
+    let record = wit.split("record observation {").nth(1).unwrap();
+    let fields = record.lines().map(str::trim).filter(|line| !line.starts_with("///"));
+    let fields = fields.filter_map(|line| line.strip_suffix(',')?.split_once(": "));
+    let fields: Vec<String> = fields.map(|(name, _)| name.replace('-', "_")).collect();
+    assert_eq!(fields.len(), 16);
+    assert_eq!(named[..16], fields, "in the order of the contract");
+    for word in pulsegate_core::Signals::WORDS {
+        assert!(OBSERVATION.contains(&format!("`{word}`")), "{word}");
+        assert!(wit.contains(&format!("        {},", word.replace('_', "-"))), "{word}");
+    }
+}
+
+#[test]
+fn the_limits_of_policies_are_the_defaults() {
+    let limits = pulsegate_policy::Limits::default();
+    let interval = |name: &str| format!("`policy_limits.{name}`");
+    for claim in [
+        format!("{} ms of its own running", limits.call.as_millis()),
+        format!("| {} MiB | {}", limits.memory_bytes >> 20, interval("memory_bytes")),
+        format!("| stack | {} KiB |", limits.stack_bytes >> 10),
+        format!("| {} ms | {}", limits.batch.as_millis(), interval("batch_ms")),
+        format!("| {} | {}", limits.breaker_faults, interval("breaker_faults")),
+        format!("| rows in a call | {} |", pulsegate_policy::ROWS_PER_CALL),
+        format!("| rungs of a plan | {} |", pulsegate_core::Plan::MAX_RUNGS),
+    ] {
+        assert!(POLICY_LIMITS.contains(&claim), "the page does not say: {claim}");
+    }
+    for claim in [
+        format!("at most {} cases", thousands(pulsegate_cases::CASES_MAX)),
+        format!("{} steps", thousands(pulsegate_cases::STEPS_MAX)),
+        format!("at most {} MiB", pulsegate_cases::FILE_BYTES >> 20),
+    ] {
+        let page = TESTING_POLICIES.replace('\n', " ");
+        assert!(page.contains(&claim), "the page does not say: {claim}");
     }
 }
 

@@ -178,7 +178,7 @@ impl From<&machine::Incident> for Incident {
     }
 }
 
-#[derive(Clone, Debug, ComponentType, Lift)]
+#[derive(Clone, Debug, PartialEq, ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct Rung {
     pub(crate) executor: String,
@@ -186,7 +186,7 @@ pub(crate) struct Rung {
     pub(crate) wait_ms: u32,
 }
 
-#[derive(Clone, Debug, ComponentType, Lift)]
+#[derive(Clone, Debug, PartialEq, ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct Plan {
     pub(crate) rungs: Vec<Rung>,

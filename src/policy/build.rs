@@ -21,7 +21,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of policies, in the root `Cargo.toml`.
 const PROFILE: &str = "policy";
 const REFERENCE: [&str; 3] = ["steady", "queue-pressure", "ladder"];
-const FIXTURES: [&str; 18] = [
+const FIXTURES: [&str; 26] = [
     "spins",
     "traps",
     "eats-memory",
@@ -40,6 +40,14 @@ const FIXTURES: [&str; 18] = [
     "remembers",
     "slow-under-load",
     "describes-hugely",
+    "counts-calls",
+    "leans-on-the-last",
+    "mixes-rows",
+    "traps-later",
+    "plans-by-turns",
+    "describes-anew",
+    "full-contract",
+    "busy-bees",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -68,6 +76,7 @@ fn run() -> Result<()> {
         .iter()
         .map(|name| (*name, built.join(format!("pulsegate_{}.wasm", name.replace('-', "_")))))
         .collect();
+    fs::write(out.join("empty.wasm"), wat::parse_file(root.join("src/policy/empty.wat"))?)?;
     embed(&out, "reference.rs", "Names and components of the reference policies.", &modules)?;
 
     if fixtures {
@@ -90,6 +99,7 @@ fn watch(root: &Path, fixtures: bool) {
         paths.push("plugins/misbehaving");
     }
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=empty.wat");
     for path in paths {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }

@@ -19,6 +19,8 @@ const METRICS: [&str; 6] =
 /// What stays the same for every class.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Shape {
+    /// What it calls itself.
+    pub(crate) name: String,
     /// The author's version.
     pub(crate) version: String,
     /// Custom metrics wanted, in the order of a row.
@@ -70,7 +72,7 @@ pub(crate) fn check(described: bindings::Description) -> Result<(Shape, Vec<Earl
     at_most("rules for early heartbeats", early_rules.len(), limits::EARLY_RULES)?;
     let rules =
         early_rules.into_iter().map(|rule| check_rule(rule, &metrics)).collect::<Result<_, _>>()?;
-    Ok((Shape { version: revision, metrics, columns, reasons }, rules))
+    Ok((Shape { name, version: revision, metrics, columns, reasons }, rules))
 }
 
 fn check_rule(rule: bindings::EarlyRule, custom: &[String]) -> Result<EarlyRule, String> {

@@ -91,6 +91,41 @@ pub enum Error {
         /// How it failed.
         reason: String,
     },
+    /// It fails on an observation that any agent may make, or on an incident.
+    #[error("policy {policy}: {function} fails for class {class} on {seen}: {reason}")]
+    Faulty {
+        /// Name of the policy.
+        policy: String,
+        /// The function.
+        function: &'static str,
+        /// Class of the agent.
+        class: String,
+        /// What it saw, as the test cases of a policy write it.
+        seen: String,
+        /// How it failed.
+        reason: String,
+    },
+    /// It does not give the same answer to the same question.
+    #[error(
+        "policy {policy}: {function} does not always answer the same for class {class} on {seen}: \
+         at first {first}, {how} {then}; an answer may depend on nothing but the question"
+    )]
+    Impure {
+        /// Name of the policy.
+        policy: String,
+        /// The function.
+        function: &'static str,
+        /// Class of the agent.
+        class: String,
+        /// What it saw, as the test cases of a policy write it.
+        seen: String,
+        /// What it answered when it was asked first.
+        first: String,
+        /// In which way it was asked again.
+        how: &'static str,
+        /// What it answered then.
+        then: String,
+    },
     /// A name is taken, or is none.
     #[error("policy name {name:?}: {reason}")]
     Name {
@@ -150,6 +185,8 @@ impl Error {
             | Self::Settings { policy, .. }
             | Self::Description { policy, .. }
             | Self::Canary { policy, .. }
+            | Self::Faulty { policy, .. }
+            | Self::Impure { policy, .. }
             | Self::UnknownPolicy { policy, .. }
             | Self::WrongQuestion { policy, .. } => Some(policy),
             Self::Name { name, .. } => Some(name),

@@ -30,6 +30,8 @@ pub(crate) struct Guest {
 struct Meter {
     limits: StoreLimits,
     exceeded: bool,
+    /// Bytes of all linear memories; they never shrink.
+    memory_bytes: usize,
 }
 
 impl ResourceLimiter for Meter {
@@ -40,7 +42,11 @@ impl ResourceLimiter for Meter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let outcome = self.limits.memory_growing(current, desired, maximum);
-        self.exceeded |= !matches!(outcome, Ok(true));
+        if matches!(outcome, Ok(true)) {
+            self.memory_bytes += desired - current;
+        } else {
+            self.exceeded = true;
+        }
         outcome
     }
 
@@ -120,7 +126,7 @@ impl Prepared {
             engine: Arc::clone(&self.engine),
             policy: Arc::clone(&self.policy),
             lines: 0,
-            meter: Meter { limits: limits.store_limits(), exceeded: false },
+            meter: Meter { limits: limits.store_limits(), exceeded: false, memory_bytes: 0 },
             ticks: 0,
             runs: self.engine.calls.add(),
         };
@@ -212,6 +218,11 @@ impl Instance {
         arm(&mut self.store, self.ticks);
         let outcome = propose.call(&mut self.store, (incident,));
         self.end(outcome)
+    }
+
+    /// Bytes of its linear memories now.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().meter.memory_bytes
     }
 
     fn end<Answer>(&self, outcome: wasmtime::Result<(Answer,)>) -> Result<Answer, Fault> {

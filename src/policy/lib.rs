@@ -20,6 +20,8 @@
 mod batch;
 mod bindings;
 mod breaker;
+mod candidate;
+mod check;
 mod describe;
 mod engine;
 mod error;
@@ -30,6 +32,7 @@ mod instance;
 mod limits;
 mod loader;
 mod log;
+mod measure;
 mod question;
 pub mod reference;
 mod rows;
@@ -40,11 +43,14 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use candidate::{Candidate, Description, Hint, Judgement, Trial};
+pub use check::{Report, Slowest, check};
 pub use engine::Engine;
 pub use error::Error;
 pub use evaluation::{Call, Evaluation, Fault, Item, Memory};
 pub use limits::{Limits, ROWS_PER_CALL};
 pub use log::{LogLevel, LogLine};
+pub use measure::{Figure, Measured, measure};
 pub use set::{Assignment, Match, PolicySet, Route, SourceText};
 pub use worker::Worker;
 

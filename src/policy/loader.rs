@@ -27,6 +27,10 @@ pub(crate) struct Policy {
     pub(crate) revision: String,
     /// First eight bytes of its digest: tags the memory it writes.
     pub(crate) tag: u64,
+    /// SHA-256 of the component.
+    pub(crate) digest: [u8; 32],
+    /// Bytes of the component.
+    pub(crate) size: usize,
     pub(crate) prepared: Prepared,
     pub(crate) shape: Shape,
     pub(crate) breaker: Breaker,
@@ -67,13 +71,15 @@ pub(crate) fn admit(
         try_canary(&name, &prepared, &mut instance, shape, (id, class), executors)?;
         parts.push(ClassPart { settings, early });
     }
-    let digest = Sha256::digest(&bytes);
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
     let tag = u64::from_be_bytes(std::array::from_fn(|i| digest[i]));
     let limits = &engine.limits;
     let window_ms = u64::try_from(limits.breaker_window.as_millis()).unwrap_or(u64::MAX);
     Ok(Policy {
         revision: format!("{:012x}", tag >> 16),
         tag,
+        digest,
+        size: bytes.len(),
         prepared,
         shape: shape.unwrap_or_default(),
         breaker: Breaker::new(limits.breaker_faults, window_ms),
@@ -83,7 +89,7 @@ pub(crate) fn admit(
 }
 
 /// Compiles a component and checks what can be checked without running it.
-fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
+pub(crate) fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
     let policy = || name.to_owned();
     let component = Component::from_binary(&engine.wasm, bytes)
         .map_err(|error| Error::NotAComponent { policy: policy(), reason: why(&error) })?;
@@ -135,15 +141,11 @@ fn holds_only_types(engine: &Arc<Shared>, item: &ComponentItem) -> bool {
 }
 
 /// What `configure` gets: documented in `wit/manifest.wit`.
-fn configuration(
+pub(crate) fn configuration(
     class: &Class,
     executors: &[(String, u32)],
     settings: &serde_json::Value,
 ) -> String {
-    let executors: Vec<_> = executors
-        .iter()
-        .map(|(id, wait_ms)| serde_json::json!({ "id": id, "wait_ms": wait_ms }))
-        .collect();
     let empty = || serde_json::Value::Object(serde_json::Map::new());
     let settings = if settings.is_null() { empty() } else { settings.clone() };
     serde_json::json!({
@@ -155,13 +157,25 @@ fn configuration(
             "fail_grace_ms": class.fail_grace_ms,
             "cap_ms": class.cap_ms(),
         },
-        "executors": executors,
+        "executors": told_executors(executors),
         "settings": settings,
     })
     .to_string()
 }
 
-fn start_error(policy: &str, class: &Class, error: StartError) -> Error {
+fn told_executors(executors: &[(String, u32)]) -> serde_json::Value {
+    let executors = executors.iter();
+    executors.map(|(id, wait_ms)| serde_json::json!({ "id": id, "wait_ms": wait_ms })).collect()
+}
+
+/// A text of [`configuration`] with other executors.
+pub(crate) fn with_executors(configuration: &str, executors: &[(String, u32)]) -> String {
+    let mut told: serde_json::Value = serde_json::from_str(configuration).unwrap_or_default();
+    told["executors"] = told_executors(executors);
+    told.to_string()
+}
+
+pub(crate) fn start_error(policy: &str, class: &Class, error: StartError) -> Error {
     let policy = policy.to_owned();
     match error {
         StartError::Type(item, reason) => Error::WrongType { policy, item, reason },

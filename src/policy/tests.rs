@@ -1,8 +1,11 @@
 //! The host and real components: reference policies, misbehaving ones, and some made by hand.
 
 mod admission;
+mod check;
+mod contract;
 mod equality;
 mod faults;
+mod native;
 mod routes;
 mod rows_form;
 

@@ -1,6 +1,6 @@
 //! The command as a process: started, asked, signalled, and never left behind.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -14,6 +14,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Runs the command to its end.
 pub(crate) fn pulsegate(args: &[&str]) -> Output {
     command(args).output().expect("the command runs")
+}
+
+/// Runs the command to its end in a directory, with this on standard input.
+pub(crate) fn pulsegate_in(directory: &Path, args: &[&str], input: &str) -> Output {
+    let mut command = command(args);
+    command.current_dir(directory).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    // One that reads nothing may be gone already.
+    let _written = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
 }
 
 /// The command, started directly.

@@ -8,7 +8,7 @@ use pulsegate_wire::{Health, Status};
 
 use super::*;
 
-fn observations() -> impl Strategy<Value = Observation> {
+pub(super) fn observations() -> impl Strategy<Value = Observation> {
     let names = (0..Status::ALL.len(), 0..Health::ALL.len(), 0..1_u32 << Signals::COUNT);
     let counts = (0..1_u64 << 53, 1_000..300_000_u32, -1_000_000..1_000_000_i64, 0..100_u32);
     let or_none = |most: f64| prop_oneof![Just(0.0), 0.0..most];

@@ -1,0 +1,52 @@
+//! `pulsegate policy`: checking, looking into, testing, measuring and trying a policy, without a
+//! gateway.
+
+mod bench;
+mod check;
+mod inspect;
+mod run;
+mod subject;
+mod test;
+
+use super::{Exit, Failure, Outcome, text};
+
+/// Arguments of `pulsegate policy`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A policy is the file of a component, or steady, queue-pressure or ladder \
+                        for one that comes with Pulsegate.\nExamples:\n  pulsegate policy check \
+                        busy-bees.wasm\n  pulsegate policy test busy-bees.wasm cases.toml\n  \
+                        pulsegate policy run steady --observation errors=7,status=busy")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Say whether a gateway would take it: admission, and hundreds of questions asked in several
+    /// ways.
+    Check(check::Args),
+    /// Say what it is and what it wants.
+    Inspect(inspect::Args),
+    /// Put declared cases to it.
+    Test(test::Args),
+    /// Measure what a call of it costs.
+    Bench(bench::Args),
+    /// Put one observation or incident to it.
+    Run(run::Args),
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    match &args.command {
+        Command::Check(args) => check::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Run(args) => run::run(args),
+    }
+}
+
+/// A policy that cannot be used, as a command ends.
+fn refused(error: &pulsegate_policy::Error) -> Failure {
+    Failure::new(Exit::Refused, error)
+}
