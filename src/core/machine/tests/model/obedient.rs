@@ -278,10 +278,12 @@ impl Model for Obedience {
         let known = Self::record(node);
         let run = known.map_or(0, |record| record.incarnation);
         let known = known.filter(|record| record.incarnation == agent.run);
+        // Only whether a copy of what was answered says of a directive before it.
+        let directive = known.map_or(0, Record::directive);
+        form.extend([agent.seen.min(2) as u8, directive.min(2) as u8]);
         let is_newest = known.is_some_and(|record| record.directive() == agent.seen);
         let is_repeated = known.is_some_and(|record| record.sequence >= agent.sequence);
         form.extend([(agent.run - run).min(2) as u8, agent.sequence.min(2) as u8]);
-        form.push(agent.seen.min(2) as u8);
         form.extend([agent.interval, agent.wait, agent.elapsed, agent.copies]);
         let facts = [is_newest, is_repeated, agent.flies, agent.is_answered];
         form.extend(facts.map(u8::from));
