@@ -76,10 +76,7 @@ impl<Settings: DeserializeOwned> Config<Settings> {
     /// # Errors
     /// A text for the operator, which names the setting where that can be found out.
     pub fn read(json: &str) -> Result<Self, String> {
-        Self::parse(json).map_err(|error| match error {
-            Error::CustomError => Self::blame(json),
-            other => format!("settings: {other}"),
-        })
+        Self::parse(json).map_err(|error| Self::blame(json, error))
     }
 
     fn parse(json: &str) -> Result<Self, Error> {
@@ -89,7 +86,7 @@ impl<Settings: DeserializeOwned> Config<Settings> {
     }
 
     /// Which setting does not fit: the reader does not tell, so each is read by itself.
-    fn blame(json: &str) -> String {
+    fn blame(json: &str, error: Error) -> String {
         let all = members(json);
         let settings = all.iter().find(|(key, _)| *key == "settings").map_or("{}", |(_, own)| own);
         let with = |settings: &str| {
@@ -99,7 +96,12 @@ impl<Settings: DeserializeOwned> Config<Settings> {
             Self::parse(&text).is_ok()
         };
         if !with("") {
-            return "settings: one that has no default is missing, or does not fit".into();
+            return match error {
+                Error::CustomError => {
+                    "settings: one that has no default is missing, or does not fit".into()
+                }
+                other => format!("settings: {other}"),
+            };
         }
         let culprit =
             members(settings).into_iter().find(|(key, value)| !with(&format!("\"{key}\":{value}")));
@@ -201,7 +203,8 @@ mod tests {
         }
         let error = Config::<Strict>::read(&json("{}")).expect_err("refused");
         assert_eq!(error, "settings: one that has no default is missing, or does not fit");
-        assert!(Config::<Settings>::read("{").is_err());
+        let error = Config::<Settings>::read("{").expect_err("no JSON");
+        assert_eq!(error, "settings: EOF while parsing an object.");
     }
 
     #[test]

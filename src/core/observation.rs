@@ -161,7 +161,8 @@ impl fmt::Display for Beside<'_> {
         macro_rules! field {
             ($name:ident, $form:literal $(, $signal:ident)?) => {
                 if seen.$name != other.$name $(|| is_new(Signals::$signal))? {
-                    list.item(format_args!(concat!("{} = ", $form), stringify!($name), seen.$name))?;
+                    let name = stringify!($name);
+                    list.item(format_args!(concat!("{} = ", $form), name, seen.$name))?;
                 }
             };
         }

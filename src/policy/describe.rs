@@ -72,6 +72,8 @@ pub(crate) fn check(described: bindings::Description) -> Result<(Shape, Vec<Earl
     at_most("rules for early heartbeats", early_rules.len(), limits::EARLY_RULES)?;
     let rules =
         early_rules.into_iter().map(|rule| check_rule(rule, &metrics)).collect::<Result<_, _>>()?;
+    // They are printed to terminals and logs, where a control character could pretend to be more.
+    let reasons = reasons.iter().map(|text| crate::log::clean_line(text)).collect();
     Ok((Shape { name, version: revision, metrics, columns, reasons }, rules))
 }
 
@@ -145,6 +147,14 @@ mod tests {
         let (shape, rules) = check(good()).expect("it keeps every rule");
         assert_eq!((shape.columns, rules.len()), (8, 1));
         assert!(!shape.is_flat());
+    }
+
+    #[test]
+    fn a_reason_moves_no_cursor_of_whoever_reads_it() {
+        let forged = "fine\u{1b}[2K\nERROR forged".to_owned();
+        let (shape, _) = check(bindings::Description { reasons: vec![forged], ..good() })
+            .expect("it keeps every rule");
+        assert_eq!(shape.reasons, ["fine [2K ERROR forged"]);
     }
 
     #[test]

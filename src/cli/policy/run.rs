@@ -370,7 +370,7 @@ mod tests {
             said(30_000, 0.0),
             "30000 → 1000 ms: raised to the shortest interval; sent at first: 1000 to 1000 ms"
         );
-        assert!(said(60_000, 1e9).contains("70000 ms: lowered to the cap of the class"));
+        assert!(said(55_000, 1e9).contains("70000 ms: lowered to the cap of the class"));
         assert!(said(30_000, 31_000.0).starts_with("30000 ms: too close to"));
         assert!(said(30_000, 30_000.0).starts_with("30000 ms: as it is"));
         assert!(said(30_000, f64::NAN).starts_with("30000 ms: as it is"));
