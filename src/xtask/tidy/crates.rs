@@ -23,7 +23,7 @@ enum Others {
 const WALLS: &[Wall] = &[
     Wall {
         folder: "",
-        ours: &["wire", "core", "policy", "journal", "gateway", "client", "sim"],
+        ours: &["wire", "core", "policy", "journal", "gateway", "client", "sim", "replay"],
         others: Others::AllBut(&["wasmtime", "prometheus"]),
     },
     Wall { folder: "src/wire", ours: &[], others: Others::Only(&["prost", "serde", "serde_json"]) },
@@ -56,6 +56,11 @@ const WALLS: &[Wall] = &[
         folder: "src/sim",
         ours: &["wire", "core", "policy"],
         others: Others::Only(&["prost", "serde_json", "thiserror"]),
+    },
+    Wall {
+        folder: "src/replay",
+        ours: &["wire", "core", "policy", "journal"],
+        others: Others::Only(&["serde", "serde_json", "thiserror"]),
     },
     Wall { folder: "src/xtask", ours: &[], others: Others::Only(&[]) },
     Wall { folder: "plugins/sdk", ours: &[], others: Others::AllBut(&["wasmtime", "tokio"]) },
