@@ -92,8 +92,6 @@ fn main() {
     }
     let median = |case: usize| rates[case][rates[case].len() / 2].0;
     println!("`steady` takes {:.2} times as long as the built-in policy", median(2) / median(3));
-    let report = replayed(&journal, Some("steady"));
-    println!("{:.0} ns of it in the candidate, for each time it is asked", report.exact.policy_ns);
 }
 
 fn replayed(journal: &Offline, policy: Option<&str>) -> Report {

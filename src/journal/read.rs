@@ -66,8 +66,8 @@ pub(crate) fn read(
     }
 }
 
-/// Events from `from_seq` on, in order, up to about `limit` and a row more, whatever is lost between
-/// them.
+/// Events from `from_seq` on, in order, up to about `limit` and a row more, whatever is lost
+/// between them.
 pub(crate) fn some(view: &View, from_seq: u64, limit: usize) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     let start = view.row_before(Room::Events, from_seq)?.unwrap_or(from_seq);

@@ -15,7 +15,7 @@ use crate::agents::Custom;
 pub(crate) const BATCH: usize = 256;
 /// Faults after which a replay ends: a policy that fails at every heartbeat would take hours, and
 /// what it does is known by then. Source: chosen; a runaway call costs up to 8 ms.
-pub(crate) const FAULTS_MAX: u64 = 1_000;
+pub const FAULTS_MAX: u64 = 1_000;
 /// Faults in one window that open a breaker, and the window in milliseconds. Source: the defaults
 /// of `pulsegate_policy::Limits`.
 const BREAKER: (u32, u64) = (10, 60_000);

@@ -3,8 +3,8 @@
 //! A candidate is run over what the journal recorded, beside what was enforced. Two parts, which
 //! are never mixed:
 //!
-//! - [`exact`](Report::exact): what the candidate answers to each recorded observation, and what the
-//!   real [`Guard`](pulsegate_core::cadence::Guard) makes of it. The candidate sees what the
+//! - [`exact`](Report::exact): what the candidate answers to each recorded observation, and what
+//!   the real [`Guard`](pulsegate_core::cadence::Guard) makes of it. The candidate sees what the
 //!   enforced policy saw; nothing is guessed.
 //! - [`estimate`](Report::estimate): what would have come of it. Another cadence would have made
 //!   other heartbeats, which nobody recorded; so recorded ones are left out where the candidate
@@ -41,6 +41,7 @@ mod spread;
 mod tests;
 
 pub use agents::{AGENT_BYTES, AGENTS_MAX};
+pub use answers::FAULTS_MAX;
 pub use candidate::{Candidate, Paced};
 pub use estimate::FORGIVEN_MS;
 pub use page::page;

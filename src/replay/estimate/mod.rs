@@ -12,7 +12,7 @@
 //! | recorded | understood as |
 //! |---|---|
 //! | the next heartbeat within [`FORGIVEN_MS`] of its due time | the agent lived in between |
-//! | later, same incarnation | a silence of an agent that lived: a mistake for whoever suspects it |
+//! | later, same incarnation | a silence of an agent that lived: who suspects it is mistaken |
 //! | suspected, and then a new incarnation or none at all | a real silence |
 //! | later than any deadline, and not suspected | records are missing: time that is left out |
 

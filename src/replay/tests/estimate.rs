@@ -78,7 +78,7 @@ fn a_real_silence_is_noticed_within_its_bounds() {
     seconds.extend([901, 931]);
     let back = seconds.len() - 2;
     let signals = [(back, Signals::FIRST)];
-    // Half of the difference of the intervals; of a slow one it depends on where its heartbeats lie.
+    // Half of the difference of the intervals; of a slow one it depends on where its beats lie.
     for (tried, middle) in [(constant(5_000), -14.0..-11.0), (constant(45_000), -7.5..22.5)] {
         let found = told(tried, &seconds, &signals, &[suspected(301)]).estimate.detection;
         assert_eq!((found.silences, found.unnoticed, found.not_back), (1, 0, 0));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use prost::Message as _;
 use pulsegate_core::{Classes, Config, Observation, Signals};
-use pulsegate_journal::{HeartbeatRecord, HeartbeatView};
+use pulsegate_journal::{HeartbeatRecord, HeartbeatView, Journal};
 use pulsegate_policy::{Limits, Source, fixtures, reference};
 use pulsegate_sim::gateway::{Gateway, Options as GatewayOptions, Policies, Recorder, Taken};
 use pulsegate_sim::quality::{Quality, Report as Measured};
@@ -31,16 +31,27 @@ pub(crate) fn candidate(name: &str, settings: Value) -> Candidate {
     Candidate::load(source, &Classes::default(), Limits::default()).expect("it loads")
 }
 
-/// Feeds what a simulated gateway records to a replay, by way of the bytes of the journal.
+/// Feeds what a simulated gateway records to a replay, by way of the bytes of the journal, and to
+/// a journal.
 struct Tape {
     replay: Option<Rc<RefCell<Replay>>>,
+    journal: Option<Journal>,
     heartbeats: Rc<RefCell<u64>>,
     bytes: Vec<u8>,
 }
 
+/// Heartbeats that may wait for the journal's writer: half of what it takes.
+const WAITING: u64 = 32_768;
+
 impl Recorder for Tape {
     fn heartbeat(&mut self, taken: &Taken<'_>) {
         *self.heartbeats.borrow_mut() += 1;
+        if let Some(journal) = &self.journal {
+            journal.record(record(taken));
+            while journal.status().heartbeats + WAITING < *self.heartbeats.borrow() {
+                std::thread::yield_now();
+            }
+        }
         let Some(replay) = &self.replay else { return };
         self.bytes.clear();
         record(taken).encode(&mut self.bytes).expect("a vector grows");
@@ -49,6 +60,10 @@ impl Recorder for Tape {
     }
 
     fn event(&mut self, event: &Event) {
+        if let Some(journal) = &self.journal {
+            let event = Event { wall_ms: WALL_MS + event.at_ms, ..event.clone() };
+            journal.append([event]).expect("the disk takes it");
+        }
         if let Some(replay) = &self.replay {
             replay.borrow_mut().handle_event(event);
         }
@@ -70,7 +85,7 @@ fn record(taken: &Taken<'_>) -> HeartbeatRecord {
         judged: verdict.health.as_str().to_owned(),
         score: verdict.score,
         hint_ms: verdict.interval_ms,
-        policy: "enforced@1".to_owned(),
+        policy: "steady@simulated".to_owned(),
         reason: "as simulated".to_owned(),
         stored_ms: decision.trace.stored_ms,
         effective_ms: decision.trace.effective_ms,
@@ -110,6 +125,17 @@ pub(crate) fn run(
     policies: &Policies,
     tried: Option<Candidate>,
 ) -> (Run, Option<Report>) {
+    run_into(setting, lasts, policies, tried, None)
+}
+
+/// The same, and records into a journal as well.
+pub(crate) fn run_into(
+    setting: &Setting,
+    lasts: Micros,
+    policies: &Policies,
+    tried: Option<Candidate>,
+    journal: Option<Journal>,
+) -> (Run, Option<Report>) {
     let core = Config::default();
     let options = GatewayOptions {
         seed: setting.seed,
@@ -125,8 +151,12 @@ pub(crate) fn run(
         Rc::new(RefCell::new(Replay::new(tried, options)))
     });
     let heartbeats = Rc::default();
-    let tape =
-        Tape { replay: replay.clone(), heartbeats: Rc::clone(&heartbeats), bytes: Vec::new() };
+    let tape = Tape {
+        replay: replay.clone(),
+        journal,
+        heartbeats: Rc::clone(&heartbeats),
+        bytes: Vec::new(),
+    };
     gateway.record_to(tape);
     let watch = Watch(Quality::new(setting.agents as usize));
     let mut world = World::new(setting, gateway, watch);

@@ -7,7 +7,8 @@ use pulsegate_sim::server::{HOUR, MINUTE, Micros, SECOND};
 use pulsegate_sim::world::Setting;
 use serde_json::{Value, json};
 
-use super::support::{candidate, run};
+use super::support::{Run, candidate, run};
+use crate::Estimated;
 
 /// A policy by the words of the page.
 fn policy(word: &str) -> (&'static str, Value) {
@@ -75,45 +76,96 @@ const PAIRS: [(&str, &str); 6] = [
     ("tight 5 s", "queue-pressure"),
 ];
 
+/// An estimate and what came of it: the same world, lived under the candidate.
+struct Compared {
+    recorded: u64,
+    true_heartbeats: u64,
+    /// How much later real silences are noticed, in seconds.
+    true_shift: f64,
+    /// Living agents suspected under the enforced policy, and under the candidate.
+    true_suspicions: [u64; 2],
+    estimate: Estimated,
+    unexplained: u64,
+}
+
+fn compare(setting: &Setting, lasts: Micros, (from, to): (&str, &str)) -> Compared {
+    let (tried, settings) = policy(to);
+    let tried = candidate(tried, settings);
+    let (before, report) = run(setting, lasts, &enforced(from), Some(tried));
+    let (after, _) = run(setting, lasts, &enforced(to), None);
+    let report = report.expect("it was replayed");
+    let noticed = |run: &Run| run.truth.suspected.time.map_or(0.0, |time| time.mean);
+    Compared {
+        recorded: before.heartbeats,
+        true_heartbeats: after.heartbeats,
+        true_shift: noticed(&after) - noticed(&before),
+        true_suspicions: [&before, &after].map(|run| run.truth.false_suspicions.count),
+        estimate: report.estimate,
+        unexplained: report.scope.unexplained,
+    }
+}
+
+impl Compared {
+    /// Estimate by truth, less one, in per cent.
+    fn error_percent(&self) -> f64 {
+        (self.estimate.heartbeats.middle / self.true_heartbeats as f64 - 1.0) * 100.0
+    }
+}
+
+/// The margins are wider than the errors that the manual states: these worlds are smaller, and a
+/// mean over some sixty silences is off by a second or two by chance alone.
 #[test]
-#[ignore = "tables for the manual, by hand"]
-fn table() {
-    let lasts: Micros = 12 * HOUR;
-    for (name, setting) in scenarios(40) {
+fn the_estimate_is_what_comes_of_it_in_the_simulator() {
+    for (name, mut setting) in scenarios(20) {
+        let crashes = Crashes { every: 2 * HOUR, down: 20 * MINUTE, warned: 0.0, leaves: 0.0 };
+        setting.lives.crashes = Some(crashes);
+        for pair in [PAIRS[1], PAIRS[2], PAIRS[3]] {
+            let found = compare(&setting, 8 * HOUR, pair);
+            let (estimate, what) = (&found.estimate, format!("{name}, {pair:?}"));
+            assert_eq!((found.unexplained, estimate.breaks), (0, 0), "{what}");
+            assert_eq!(estimate.recorded, found.recorded, "{what}");
+            let error = found.error_percent();
+            assert!(error.abs() < 3.0, "{what}: heartbeats are off by {error:.2} %");
+            let shift = estimate.detection.shift;
+            let off = shift.middle - found.true_shift;
+            assert!(off.abs() < 5.0, "{what}: silences are noticed {off:+.2} s off");
+            assert!((shift.low..=shift.high).contains(&found.true_shift), "{what}: {shift:?}");
+            let [before, after] = found.true_suspicions;
+            let suspected = &estimate.false_suspicions;
+            assert_eq!(suspected.recorded, before, "{what}");
+            // A handful more or less is chance.
+            let bounds = suspected.estimated;
+            let lowest = bounds.low * 0.8 - 5.0;
+            let highest = bounds.high * 1.2 + 5.0;
+            assert!((lowest..=highest).contains(&(after as f64)), "{what}: {after} {bounds:?}");
+        }
+    }
+}
+
+/// The table of the manual.
+#[test]
+#[ignore = "it takes minutes; the manual shows what it prints"]
+#[allow(clippy::print_stdout, reason = "a table to be pasted")]
+fn the_table_of_the_manual() {
+    for (name, setting) in scenarios(200) {
         for (from, to) in PAIRS {
-            let (tried, settings) = policy(to);
-            // TWO questions: queue-pressure only paces.
-            let (before, report) =
-                run(&setting, lasts, &enforced(from), Some(candidate(tried, settings)));
-            let (after, _) = run(&setting, lasts, &enforced(to), None);
-            let report = report.expect("it was replayed");
-            let estimate = &report.estimate;
-            let mean = |run: &super::support::Run| run.truth.suspected.time.map_or(0.0, |t| t.mean);
+            let found = compare(&setting, 24 * HOUR, (from, to));
+            let (estimate, suspected) = (&found.estimate, &found.estimate.false_suspicions);
+            let (shift, bounds) = (estimate.detection.shift, suspected.estimated);
             println!(
-                "{name:8} {from:>15} -> {to:<15} beats {:>7} -> {:>7} est {:>9.0} [{:.0} {:.0}] err {:+.2}%  \
-                 shift true {:+.2} est {:+.2} [{:+.2} {:+.2}] n {} true n {}/{}; false true {} -> {} est {} [{} {}] rec {} breaks {} unexplained {} undirected {}",
-                before.heartbeats,
-                after.heartbeats,
+                "| {name} | {from} | {to} | {} | {} | {:.0} | {:+.2} % | {:+.1} s | {:+.1} s | {} \
+                 | {} | {:.0} ({:.0} to {:.0}) |",
+                found.recorded,
+                found.true_heartbeats,
                 estimate.heartbeats.middle,
-                estimate.heartbeats.low,
-                estimate.heartbeats.high,
-                (estimate.heartbeats.middle / after.heartbeats as f64 - 1.0) * 100.0,
-                mean(&after) - mean(&before),
-                estimate.detection.shift.middle,
-                estimate.detection.shift.low,
-                estimate.detection.shift.high,
-                estimate.detection.silences,
-                before.truth.crashes,
-                after.truth.crashes,
-                before.truth.false_suspicions.count,
-                after.truth.false_suspicions.count,
-                estimate.false_suspicions.estimated.middle,
-                estimate.false_suspicions.estimated.low,
-                estimate.false_suspicions.estimated.high,
-                estimate.false_suspicions.recorded,
-                estimate.breaks,
-                report.scope.unexplained,
-                estimate.undirected,
+                found.error_percent(),
+                found.true_shift,
+                shift.middle,
+                found.true_suspicions[0],
+                found.true_suspicions[1],
+                bounds.middle,
+                bounds.low,
+                bounds.high,
             );
         }
     }

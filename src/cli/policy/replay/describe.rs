@@ -241,8 +241,8 @@ fn example(example: &Example) -> String {
         format!("{judged}; {hint} ({}), guarded {} ms{fault}", opinion.reason, opinion.interval_ms)
     };
     format!(
-        "\nexample: {}\n  {}/{} at {}, heartbeat {}\n  saw        {}\n  enforced   {}\n  candidate  \
-         {}\n",
+        "\nexample: {}\n  {}/{} at {}, heartbeat {}\n  saw        {}\n  enforced   {}\n  \
+         candidate  {}\n",
         example.kind,
         example.tenant,
         example.agent_id,
