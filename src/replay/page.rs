@@ -235,14 +235,6 @@ fn top(exact: &Exact) -> String {
 }
 
 fn shown(example: &Example, instant: &dyn Fn(u64) -> String) -> String {
-    let seen: Vec<String> = example
-        .seen
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| !value.is_null() && value.as_f64() != Some(0.0))
-        .map(|(name, value)| format!("{name} {}", value.to_string().replace('"', "")))
-        .collect();
     let said = |opinion: &Opinion| {
         let hint = opinion.hint_ms.map_or("no number".to_owned(), |hint| format!("{hint:.0} ms"));
         let fault =
@@ -272,7 +264,7 @@ fn shown(example: &Example, instant: &dyn Fn(u64) -> String) -> String {
                     instant(example.wall_ms)
                 ),
             ),
-            ("saw", seen.join(", ")),
+            ("saw", example.seen_in_words().join(", ")),
             ("enforced", said(&example.enforced)),
             ("candidate", said(&example.candidate)),
         ])
@@ -341,8 +333,12 @@ fn estimate(estimate: &Estimated, instant: &dyn Fn(u64) -> String) -> String {
 fn timeline(estimate: &Estimated, instant: &dyn Fn(u64) -> String) -> String {
     let line = &estimate.timeline;
     let per_minute = 60_000.0 / line.step_ms.max(1) as f64;
-    let scaled = |counts: &[f64]| counts.iter().map(|count| count * per_minute).collect();
-    let hours = line.step_ms as f64 * line.recorded.len() as f64 / HOUR_MS;
+    // The last span is not over; as a low point it would look like an outage.
+    let whole = if line.recorded.len() > 2 { line.recorded.len() - 1 } else { line.recorded.len() };
+    let scaled = |counts: &[f64]| {
+        counts.iter().take(whole).map(|count| count * per_minute).collect::<Vec<f64>>()
+    };
+    let hours = line.step_ms as f64 * whole as f64 / HOUR_MS;
     let plot = Plot {
         title: "Heartbeats over time",
         across: format!("hours since {}, downtime not counted", instant(line.start_wall_ms)),

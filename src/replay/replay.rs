@@ -23,6 +23,12 @@ const WINDOW: usize = 1_024;
 /// Things in a window beside heartbeats. Source: chosen; a mass failure has thousands.
 const THINGS: usize = 4 * WINDOW;
 
+/// Longest interval that any gateway directs, in milliseconds: a longer one in a record is not
+/// believed. Source: the largest `cadence.max_ms`.
+const INTERVAL_MAX_MS: u32 = 86_400_000;
+/// Latest instant that is believed, in milliseconds. Source: the largest integer of the wire.
+const INSTANT_MAX_MS: u64 = (1 << 53) - 1;
+
 /// Which heartbeats are replayed.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -67,9 +73,10 @@ impl Default for Options {
 /// What was met and what was left out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Met {
+    /// Wall times of the oldest and the newest record, whatever the flags say.
+    pub(crate) records_ms: Option<(u64, u64)>,
     pub(crate) first_wall_ms: Option<u64>,
     pub(crate) last_wall_ms: u64,
-    pub(crate) first_core_ms: Option<u64>,
     pub(crate) last_core_ms: u64,
     pub(crate) filtered: u64,
     pub(crate) damaged: u64,
@@ -149,6 +156,8 @@ impl Replay {
 
     /// Takes a recorded heartbeat; those of one agent come in their order.
     pub fn handle_heartbeat(&mut self, beat: &HeartbeatView<'_>) {
+        let (oldest_ms, newest_ms) = self.met.records_ms.unwrap_or((u64::MAX, 0));
+        self.met.records_ms = Some((oldest_ms.min(beat.wall_ms), newest_ms.max(beat.wall_ms)));
         let filter = &self.options.filter;
         let is_wanted = filter.since_ms.is_none_or(|since| beat.wall_ms >= since)
             && filter.until_ms.is_none_or(|until| beat.wall_ms < until)
@@ -204,7 +213,7 @@ impl Replay {
             Some(EventKind::LeaseEnded(ended)) => self.leases.end(&event.tenant, &ended.name),
             Some(EventKind::Suspected(silent)) => {
                 let granted_ms = u64::from(silent.in_force_ms) + u64::from(silent.grace_ms);
-                let last_receipt_ms = silent.last_receipt_ms;
+                let last_receipt_ms = silent.last_receipt_ms.min(INSTANT_MAX_MS);
                 let deadline_ms = last_receipt_ms + granted_ms;
                 self.befall(event, Thing::Suspected { last_receipt_ms, deadline_ms });
             }
@@ -243,8 +252,7 @@ impl Replay {
         let met = &mut self.met;
         met.first_wall_ms.get_or_insert(beat.wall_ms);
         met.last_wall_ms = met.last_wall_ms.max(beat.wall_ms);
-        met.first_core_ms.get_or_insert(beat.at_ms);
-        met.last_core_ms = met.last_core_ms.max(beat.at_ms);
+        met.last_core_ms = met.last_core_ms.max(beat.at_ms.min(INSTANT_MAX_MS));
         if let Some(count) = met.enforced.get_mut(beat.policy) {
             *count += 1;
         } else if met.enforced.len() < ENFORCED_MAX {
@@ -286,9 +294,9 @@ impl Replay {
             custom: self.custom(beat.custom),
             judged: health(beat.judged),
             hint_ms: beat.hint_ms,
-            stored_ms: beat.stored_ms,
-            effective_ms: beat.effective_ms,
-            sent_ms: beat.sent_ms,
+            stored_ms: beat.stored_ms.min(INTERVAL_MAX_MS),
+            effective_ms: beat.effective_ms.min(INTERVAL_MAX_MS),
+            sent_ms: beat.sent_ms.min(INTERVAL_MAX_MS),
             cap_ms,
             floor_ms,
             texts,
@@ -440,7 +448,7 @@ impl Replay {
 /// An observation as it was recorded.
 fn observation(seen: &Observed) -> Observation {
     Observation {
-        now_ms: seen.now_ms,
+        now_ms: seen.now_ms.min(INSTANT_MAX_MS),
         status: Status::from_number(seen.status),
         health: Health::from_number(seen.health),
         signals: Signals(seen.signals),

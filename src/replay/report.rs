@@ -61,6 +61,11 @@ pub struct Scope {
     pub first_wall_ms: u64,
     /// See `first_wall_ms`.
     pub last_wall_ms: u64,
+    /// Wall time of the oldest and the newest record, whatever the flags say; 0 where there is
+    /// none.
+    pub oldest_wall_ms: u64,
+    /// See `oldest_wall_ms`.
+    pub newest_wall_ms: u64,
     /// Time under watch, in agent-hours: from one heartbeat to the next, without silences.
     pub agent_hours: f64,
     /// Left out by the flags.
@@ -198,6 +203,27 @@ pub struct Example {
     pub enforced: Opinion,
     /// What the candidate says.
     pub candidate: Opinion,
+}
+
+impl Example {
+    /// What was seen, in words: without what is nought or absent, and numbers in four digits.
+    #[must_use]
+    pub fn seen_in_words(&self) -> Vec<String> {
+        let seen = self.seen.as_object().into_iter().flatten();
+        let told = seen.filter(|(_, value)| !value.is_null() && value.as_f64() != Some(0.0));
+        told.map(|(name, value)| match value.as_f64() {
+            Some(number) => format!("{name} {}", four_digits(number)),
+            None => format!("{name} {}", value.to_string().replace('"', "")),
+        })
+        .collect()
+    }
+}
+
+fn four_digits(number: f64) -> String {
+    let places = 3 - number.abs().log10().floor().clamp(-9.0, 3.0) as i32;
+    let text = format!("{number:.*}", places.max(0) as usize);
+    let is_fraction = text.contains('.');
+    if is_fraction { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// What somebody said to a heartbeat.
@@ -341,7 +367,10 @@ fn against(replay: &Replay) -> Against {
 
 fn scope(replay: &Replay) -> Scope {
     let met = &replay.met;
+    let (oldest_wall_ms, newest_wall_ms) = met.records_ms.unwrap_or_default();
     Scope {
+        oldest_wall_ms,
+        newest_wall_ms,
         heartbeats: replay.exact.beats,
         agents: replay.agents.list.len() as u64,
         first_wall_ms: met.first_wall_ms.unwrap_or(0),
@@ -575,5 +604,16 @@ fn mistakes(counted: &estimate::Mistakes) -> Mistakes {
         estimated: bounds(counted.estimated),
         gone: bounds(counted.gone),
         come: bounds(counted.come),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_four_digits_at_most() {
+        let said = [0.000_316_67, 23.656_32, 2_000.0, -26.0, 1_234_567.8, 0.5].map(four_digits);
+        assert_eq!(said, ["0.0003167", "23.66", "2000", "-26", "1234568", "0.5"]);
     }
 }

@@ -430,7 +430,7 @@ impl Agent {
         let in_force_ms = self.held.effective_ms.max(lane.seen.interval_ms);
         let longest_ms = u64::from(in_force_ms) + u64::from(class.suspect_grace_ms) + SLACK_MS;
         let is_known = recorded || self.silence.enforced_ms != 0;
-        if !is_known && now_ms - self.held.at_ms > longest_ms {
+        if !is_known && now_ms.saturating_sub(self.held.at_ms) > longest_ms {
             tally.breaks += 1;
             self.silence = Silence::default();
             self.due_ms = now_ms;

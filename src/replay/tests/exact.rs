@@ -10,7 +10,7 @@ use pulsegate_sim::gateway::Policies;
 use pulsegate_sim::lives::{Lives, Surges};
 use pulsegate_sim::server::{HOUR, MINUTE};
 use pulsegate_sim::world::Setting;
-use pulsegate_wire::event::{FloorMoved, LeaseEnded, LeaseGranted};
+use pulsegate_wire::event::{FloorMoved, LeaseEnded, LeaseGranted, Silent};
 use pulsegate_wire::{Event, EventKind, Health};
 use serde_json::{Value, json};
 
@@ -183,6 +183,37 @@ fn what_is_left_out_is_counted() {
     assert_eq!(counted(Filter { since_ms, until_ms, ..Filter::default() }), (4, 12, 0));
     let report = replay(candidate("steady", Value::Null), Options::default(), &records, &[]);
     assert_eq!(report.scope.unknown_class, 3);
+}
+
+#[test]
+fn numbers_that_no_gateway_wrote_do_no_harm() {
+    let odd = [0, 1, 999, u64::MAX / 2, u64::MAX];
+    let records = made(2, 40, 30_000, |agent, sequence, record| {
+        let at_ms = odd[((sequence * 7 + agent) % 5) as usize];
+        record.at_ms = at_ms;
+        record.sequence = at_ms;
+        record.hint_ms = [f64::NAN, f64::INFINITY, -1.0][(sequence % 3) as usize];
+        let long = if sequence.is_multiple_of(4) { u32::MAX } else { 0 };
+        (record.stored_ms, record.effective_ms, record.sent_ms) = (long, long, long.max(1));
+        record.judged = "splendid".to_owned();
+        let seen = seen(record);
+        (seen.now_ms, seen.lateness_ms, seen.interval_ms) = (at_ms, i64::MIN, long);
+        (seen.status, seen.health, seen.signals) = (-5, 99, u32::MAX >> (sequence % 32));
+        (seen.queue_depth, seen.progress_age_ms) = (f64::NAN, u64::MAX);
+    });
+    let silent = Silent { last_receipt_ms: u64::MAX, in_force_ms: u32::MAX, ..Silent::default() };
+    let event = Event {
+        tenant: "default".to_owned(),
+        agent_id: "agent-1".to_owned(),
+        kind: Some(EventKind::Suspected(silent)),
+        ..Event::default()
+    };
+    let events = [event.clone(), Event { at_ms: 500, ..event }];
+    for name in ["steady", "queue-pressure", "remembers"] {
+        let tried = candidate(name, Value::Null);
+        let report = replay(tried, Options::default(), &records, &events);
+        assert_eq!((report.scope.heartbeats, report.exact.faults.count), (80, 0), "{name}");
+    }
 }
 
 #[test]

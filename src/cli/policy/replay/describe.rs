@@ -222,14 +222,6 @@ fn top(exact: &Exact) -> String {
 }
 
 fn example(example: &Example) -> String {
-    let seen: Vec<String> = example
-        .seen
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, value)| !is_plain(name, value))
-        .map(|(name, value)| format!("{name} {}", value.to_string().replace('"', "")))
-        .collect();
     let said = |opinion: &pulsegate_replay::Opinion| {
         let hint = opinion.hint_ms.map_or("no number".to_owned(), |hint| format!("{hint:.0} ms"));
         let fault =
@@ -248,15 +240,10 @@ fn example(example: &Example) -> String {
         example.agent_id,
         text::instant(example.wall_ms),
         example.sequence,
-        seen.join(", "),
+        example.seen_in_words().join(", "),
         said(&example.enforced),
         said(&example.candidate)
     )
-}
-
-/// What goes without saying.
-fn is_plain(name: &str, value: &serde_json::Value) -> bool {
-    name == "now_ms" || value.is_null() || value.as_f64() == Some(0.0)
 }
 
 fn estimate(estimate: &Estimated) -> String {
@@ -289,11 +276,13 @@ fn estimate(estimate: &Estimated) -> String {
     for (what, mistakes) in
         [("suspected", &estimate.false_suspicions), ("failed", &estimate.false_failures)]
     {
-        out.push_str(&format!(
-            "{what:<10} {} that would not have been, {} that were not\n",
-            counts(&mistakes.gone),
-            counts(&mistakes.come)
-        ));
+        if mistakes.recorded > 0 || mistakes.estimated.high > 0.0 {
+            out.push_str(&format!(
+                "{what:<10} {} would not have been, and {} more would have\n",
+                counts(&mistakes.gone),
+                counts(&mistakes.come)
+            ));
+        }
     }
     out.push_str(&detection(estimate));
     if estimate.undirected > 0 {
