@@ -315,6 +315,18 @@ fn estimate(estimate: &Estimated, instant: &dyn Fn(u64) -> String) -> String {
     out.push_str(&timeline(estimate, instant));
     out.push_str(&detection(estimate));
     let mut facts = Vec::new();
+    for (what, mistakes) in
+        [("suspected", &estimate.false_suspicions), ("failed", &estimate.false_failures)]
+    {
+        if mistakes.recorded > 0 || mistakes.estimated.high > 0.0 {
+            let told = |bounds: &Bounds| {
+                let [low, middle, high] = [bounds.low, bounds.middle, bounds.high].map(whole);
+                format!("{middle} ({low} to {high})")
+            };
+            let [gone, come] = [&mistakes.gone, &mistakes.come].map(told);
+            facts.push((what, format!("{gone} would not have been, and {come} more would have")));
+        }
+    }
     if estimate.undirected > 0 {
         let count = whole(estimate.undirected as f64);
         let text = "heartbeats came before they were due and by no rule: their agents keep a \

@@ -6,7 +6,7 @@ use pulsegate_journal::ReplayError;
 use pulsegate_journal::offline::Offline;
 use pulsegate_wire::Event;
 
-use crate::{Filter, Replay};
+use crate::Replay;
 
 /// Events that are read at once. Source: chosen; two rows of the journal.
 const EVENTS: usize = 512;
@@ -96,15 +96,5 @@ impl<'a> Events<'a> {
             None => self.is_over = true,
         }
         !self.is_over
-    }
-}
-
-impl Filter {
-    /// Whether the filter lets anything through that lies within `[first, last]`, in Unix
-    /// milliseconds.
-    #[must_use]
-    pub fn overlaps(&self, first_ms: u64, last_ms: u64) -> bool {
-        self.since_ms.is_none_or(|since| since <= last_ms)
-            && self.until_ms.is_none_or(|until| until > first_ms)
     }
 }
