@@ -104,7 +104,7 @@ enum Command {
     Config(config::Args),
     /// Look at a journal, check it, copy it, put a copy back.
     Journal(journal::Args),
-    /// Check, inspect, test, measure or try a policy, without a gateway.
+    /// Check, test, measure or try a policy, or replay recorded heartbeats to it.
     Policy(policy::Args),
     /// Run the simulator: one seed, a scenario, or a hunt for seeds that fail.
     Sim(sim::Args),

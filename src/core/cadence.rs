@@ -17,8 +17,7 @@ mod jitter;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use floor::class_floor_ms;
-pub use floor::{Floor, FloorReading};
+pub use floor::{Floor, FloorReading, class_floor_ms};
 pub use guard::{Guard, Step};
 pub(crate) use jitter::mix;
 pub use jitter::{early, spread};

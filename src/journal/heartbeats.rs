@@ -1,8 +1,12 @@
 //! Recorded heartbeats: what policies saw and proposed, so that others can be tried on it.
 
+mod view;
+
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
+
+pub use view::{CustomView, HeartbeatView};
 
 /// Most heartbeats that wait for a commit; more are dropped and counted. Source: chosen; three
 /// seconds of a full gateway that records all.

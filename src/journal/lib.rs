@@ -45,7 +45,7 @@ pub use dead_letters::{DeadLetter, DeadLetterLimits};
 pub use error::{
     BackupError, CloseError, OpenError, ReadError, ReplayError, SnapshotError, Unavailable,
 };
-pub use heartbeats::{HeartbeatRecord, Observed, samples};
+pub use heartbeats::{CustomView, HeartbeatRecord, HeartbeatView, Observed, samples};
 pub use journal::{Journal, Status};
 pub use open::Opened;
 pub use options::{Notice, Options, Place, Recording, RecordingMode, Retention};

@@ -20,7 +20,7 @@ use crate::read;
 use crate::replay::{self, Entry, ReplayReport, lost_events};
 use crate::store::{Result, Room, Source, Store, StoreError, View};
 use crate::writer::CACHE_BYTES;
-use crate::{BackupError, BackupReport, HeartbeatRecord, OpenError, ReplayError};
+use crate::{BackupError, BackupReport, HeartbeatRecord, HeartbeatView, OpenError, ReplayError};
 
 pub use stats::{Day, Stats};
 pub(crate) use verify::verify_events;
@@ -145,6 +145,40 @@ impl Offline {
     ) -> std::result::Result<(), ReplayError> {
         let view = self.store.view().map_err(unreadable)?;
         heartbeats_of(&view, 0, visit).map_err(unreadable)
+    }
+
+    /// Tells every recorded heartbeat with its number, oldest first, until `visit` returns false:
+    /// as it lies there, without a copy; `None` for one that is damaged.
+    ///
+    /// # Errors
+    /// When the store cannot be read on; what lies before was told.
+    pub fn recorded(
+        &self,
+        mut visit: impl FnMut(u64, Option<HeartbeatView<'_>>) -> bool,
+    ) -> std::result::Result<(), ReplayError> {
+        let view = self.store.view().map_err(unreadable)?;
+        let told = view.rows(Room::Heartbeats, (0, u64::MAX), |first, row| {
+            let messages = (first..).zip(codec::messages(row));
+            let mut beats = messages.map(|(number, message)| {
+                visit(number, message.ok().and_then(HeartbeatView::decode))
+            });
+            Ok(beats.all(|goes_on| goes_on))
+        });
+        told.map_err(unreadable)
+    }
+
+    /// Events from number `from_seq` on, oldest first: those of the next rows, up to about `limit`
+    /// and a row more. Those that are damaged are left out. Empty when there are no more.
+    ///
+    /// # Errors
+    /// When the store cannot be read on.
+    pub fn events_from(
+        &self,
+        from_seq: u64,
+        limit: usize,
+    ) -> std::result::Result<Vec<Event>, ReplayError> {
+        let view = self.store.view().map_err(unreadable)?;
+        read::some(&view, from_seq, limit).map_err(unreadable)
     }
 
     /// Tells what a restart would begin from.

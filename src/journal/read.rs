@@ -66,6 +66,19 @@ pub(crate) fn read(
     }
 }
 
+/// Events from `from_seq` on, in order, up to about `limit` and a row more, whatever is lost
+/// between them.
+pub(crate) fn some(view: &View, from_seq: u64, limit: usize) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    let start = view.row_before(Room::Events, from_seq)?.unwrap_or(from_seq);
+    view.rows(Room::Events, (start, u64::MAX), |first, row| {
+        let numbered = (first..).zip(codec::messages(row)).filter(|(seq, _)| *seq >= from_seq);
+        events.extend(numbered.filter_map(|(seq, message)| event(seq, message)));
+        Ok(events.len() < limit)
+    })?;
+    Ok(events)
+}
+
 /// Every event from `from_seq` to `to_seq`, in order; what is lost is left out and told to `lost`
 /// gap by gap.
 pub(crate) fn scan(

@@ -13,6 +13,7 @@
 //! | [`hints`] | authors of policies: what the guards make of what it proposes |
 //! | [`policy_limits`] | authors of policies: memory and time, and what a call costs |
 //! | [`testing_policies`] | authors of policies: one observation, cases, the check, the bench |
+//! | [`replay`] | authors of policies: what one would have done to last night's traffic |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
@@ -57,6 +58,8 @@ pub mod policy_limits {}
 
 #[doc = include_str!("testing_policies.md")]
 pub mod testing_policies {}
+#[doc = include_str!("replay.md")]
+pub mod replay {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}

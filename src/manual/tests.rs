@@ -12,6 +12,7 @@ const PROTOCOL: &str = include_str!("protocol.md");
 const COMPACT: &str = include_str!("compact.md");
 const SILENCE: &str = include_str!("silence.md");
 const POLICIES: &str = include_str!("policies.md");
+const REPLAY: &str = include_str!("replay.md");
 const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
 const SIMULATOR: &str = include_str!("simulator.md");
@@ -20,7 +21,7 @@ const FIRST_POLICY: &str = include_str!("first_policy.md");
 const OBSERVATION: &str = include_str!("observation.md");
 const POLICY_LIMITS: &str = include_str!("policy_limits.md");
 const TESTING_POLICIES: &str = include_str!("testing_policies.md");
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 21] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -32,6 +33,7 @@ const PAGES: [&str; 20] = [
     include_str!("hints.md"),
     POLICY_LIMITS,
     TESTING_POLICIES,
+    REPLAY,
     include_str!("recovery.md"),
     LEASES,
     JOURNAL,
@@ -118,6 +120,19 @@ fn the_limits_named_are_those_of_the_wire() {
     }
     assert_eq!(limits::BATCH_BYTES, 1_048_576);
     assert_eq!(limits::STALL_AFTER_MIN_MS, 1_000);
+}
+
+#[test]
+fn the_limits_of_a_replay_are_those_of_its_crate() {
+    use pulsegate_replay::{AGENT_BYTES, AGENTS_MAX, FAULTS_MAX, FORGIVEN_MS};
+    assert_eq!((AGENT_BYTES, AGENTS_MAX), (1_024, 1_048_576));
+    for claim in [
+        format!("After {} faults the replay ends early", thousands(FAULTS_MAX as usize)),
+        format!("more than {:.1} s late", FORGIVEN_MS as f64 / 1e3),
+        "at most a kilobyte is kept of each agent, of a million agents at most".to_owned(),
+    ] {
+        assert!(REPLAY.replace('\n', " ").contains(&claim), "the page does not say: {claim}");
+    }
 }
 
 #[test]

@@ -64,16 +64,38 @@ impl Worker {
         items: &mut [Item<'_>],
         answers: &mut Vec<Evaluation>,
     ) {
+        let deadline = self.prepare(set, items, answers);
+        self.ask_all::<Judged>(set, deadline, items, answers);
+        self.ask_all::<Suggested>(set, deadline, items, answers);
+    }
+
+    /// Paces a batch and judges nobody: the health that stands in the observations is taken as
+    /// the one just judged. For whoever tries a cadence policy on what another policy judged.
+    pub fn pace_batch(
+        &mut self,
+        set: &PolicySet,
+        items: &mut [Item<'_>],
+        answers: &mut Vec<Evaluation>,
+    ) {
+        let deadline = self.prepare(set, items, answers);
+        self.ask_all::<Suggested>(set, deadline, items, answers);
+    }
+
+    /// Cleans what goes in, and says when the policy time of this batch is over.
+    fn prepare(
+        &mut self,
+        set: &PolicySet,
+        items: &mut [Item<'_>],
+        answers: &mut Vec<Evaluation>,
+    ) -> Instant {
         self.warm.adopt(set);
-        let deadline = Instant::now() + set.engine.shared.limits.batch;
         answers.clear();
         for item in items.iter_mut() {
             item.observation = crate::rows::clean_observation(&item.observation);
             item.class = set.known_class(item.class);
             answers.push(Evaluation::pending(&item.observation));
         }
-        self.ask_all::<Judged>(set, deadline, items, answers);
-        self.ask_all::<Suggested>(set, deadline, items, answers);
+        Instant::now() + set.engine.shared.limits.batch
     }
 
     /// Puts one question to all.

@@ -21,7 +21,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of policies, in the root `Cargo.toml`.
 const PROFILE: &str = "policy";
 const REFERENCE: [&str; 3] = ["steady", "queue-pressure", "ladder"];
-const FIXTURES: [&str; 26] = [
+const FIXTURES: [&str; 27] = [
     "spins",
     "traps",
     "eats-memory",
@@ -37,6 +37,7 @@ const FIXTURES: [&str; 26] = [
     "logs-endlessly",
     "exports-nothing",
     "describes-badly",
+    "judges",
     "remembers",
     "slow-under-load",
     "describes-hugely",

@@ -200,6 +200,29 @@ impl PolicySet {
         &self.entry(assignment).early
     }
 
+    /// Custom metrics that the policies which judge and pace this assignment want to see.
+    #[must_use]
+    pub fn wanted_metrics(&self, assignment: Assignment) -> Vec<&str> {
+        let asked = self.asked(assignment);
+        let mut names: Vec<&str> =
+            asked.flat_map(|policy| policy.shape.metrics.iter().map(String::as_str)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether a policy that judges or paces this assignment keeps memory with each agent.
+    #[must_use]
+    pub fn keeps_memory(&self, assignment: Assignment) -> bool {
+        self.asked(assignment).any(|policy| policy.shape.columns > 0)
+    }
+
+    /// The policies that are asked at each heartbeat, the built-in one not among them.
+    fn asked(&self, assignment: Assignment) -> impl Iterator<Item = &Policy> {
+        let entry = self.entry(assignment);
+        [entry.health, entry.cadence].into_iter().filter_map(|index| self.policy(index))
+    }
+
     /// Every policy that was loaded, as `name@revision`.
     #[must_use]
     pub fn revisions(&self) -> Vec<String> {

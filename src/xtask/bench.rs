@@ -3,7 +3,8 @@
 use crate::shell::{Failed, Outcome, cargo, run as execute};
 
 /// The benches of the root package, as they are asked for.
-const BENCHES: [&str; 7] = ["core", "policy", "journal", "sim", "http", "transports", "memory"];
+const BENCHES: [&str; 8] =
+    ["core", "policy", "journal", "replay", "sim", "http", "transports", "memory"];
 
 /// Runs one bench, or all of them; what stands behind the name goes to the bench itself.
 pub(crate) fn run(args: &[String]) -> Outcome {

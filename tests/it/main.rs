@@ -29,6 +29,7 @@ mod quic;
 mod quic_client;
 mod quic_limits;
 mod recovery;
+mod replay;
 mod restart;
 mod rude;
 mod sim;

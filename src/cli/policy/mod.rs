@@ -1,9 +1,9 @@
-//! `pulsegate policy`: checking, looking into, testing, measuring and trying a policy, without a
-//! gateway.
+//! `pulsegate policy`: policies as their authors work on them, without a gateway.
 
 mod bench;
 mod check;
 mod inspect;
+mod replay;
 mod run;
 mod subject;
 mod test;
@@ -34,6 +34,8 @@ enum Command {
     Bench(bench::Args),
     /// Put one observation or incident to it.
     Run(run::Args),
+    /// Say what a policy would have done to recorded heartbeats.
+    Replay(replay::Args),
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -43,6 +45,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Command::Test(args) => test::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Run(args) => run::run(args),
+        Command::Replay(args) => replay::run(args),
     }
 }
 

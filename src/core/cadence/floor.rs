@@ -106,8 +106,9 @@ impl Floor {
     }
 }
 
-/// The floor of a class, before its cap; 0 for none.
-pub(crate) const fn class_floor_ms(base_ms: u32, weight: u32) -> u32 {
+/// The floor of a class of this weight, in milliseconds, before its cap; 0 for none.
+#[must_use]
+pub const fn class_floor_ms(base_ms: u32, weight: u32) -> u32 {
     base_ms.saturating_mul(weight)
 }
 

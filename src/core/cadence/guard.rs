@@ -91,8 +91,8 @@ impl Guard {
         };
     }
 
-    /// Sets the stored interval to a recorded one.
-    pub(crate) fn set_stored(&mut self, stored_ms: u32) {
+    /// Sets the stored interval to a recorded one; what the guard remembers of its moves stays.
+    pub fn set_stored(&mut self, stored_ms: u32) {
         self.stored_ms = stored_ms;
     }
 

@@ -31,6 +31,13 @@ pub enum Policies {
         /// Plans recovery.
         recovery: String,
     },
+    /// `steady` judges, and a reference policy with these settings paces.
+    Tuned {
+        /// Paces.
+        cadence: String,
+        /// Its settings.
+        settings: serde_json::Value,
+    },
     /// Any health and any hint, numbers that are none included.
     Erratic,
 }
@@ -46,6 +53,9 @@ impl Policies {
         }
     }
 }
+
+/// Judges where settings are for the one that paces.
+const JUDGE: &str = "steady";
 
 /// A policy call never ends for the time that it takes: that would make a run depend on the
 /// machine. Source: chosen; no reference policy takes a millionth of it.
@@ -82,7 +92,13 @@ impl Judge {
                 Ok(Self::Erratic { random: Random::new(seed, "policy"), executors })
             }
             Policies::Reference { health, cadence, recovery } => {
-                Wasm::load([health, cadence, recovery], classes, &executors)
+                let plain = serde_json::Value::Null;
+                Wasm::load([health, cadence, recovery], &plain, classes, &executors)
+                    .map(|wasm| Self::Wasm(Box::new(wasm)))
+            }
+            Policies::Tuned { cadence, settings } => {
+                let names = [&JUDGE.to_owned(), cadence, &String::new()];
+                Wasm::load(names, settings, classes, &executors)
                     .map(|wasm| Self::Wasm(Box::new(wasm)))
             }
         }
@@ -128,8 +144,10 @@ impl Judge {
 }
 
 impl Wasm {
+    /// The policy that paces gets the settings.
     fn load(
         names: [&String; 3],
+        settings: &serde_json::Value,
         classes: &Classes,
         executors: &[(String, u32)],
     ) -> Result<Self, Error> {
@@ -138,7 +156,11 @@ impl Wasm {
         let sources = sources.map(|(name, bytes)| Source {
             name: (*name).to_owned(),
             bytes: bytes.to_vec(),
-            settings: serde_json::Value::Null,
+            settings: if *name == names[1].as_str() {
+                settings.clone()
+            } else {
+                serde_json::Value::Null
+            },
         });
         let named = |name: &String| (!name.is_empty()).then(|| name.clone());
         let route = Route {

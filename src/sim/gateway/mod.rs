@@ -16,6 +16,7 @@ mod disk;
 mod judge;
 mod leases;
 mod names;
+mod record;
 mod recovery;
 mod restart;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use pulsegate_wire::{Reason, Status};
 pub use checks::Violation;
 pub use disk::Disk;
 pub use judge::Policies;
+pub use record::{Recorder, Taken};
 pub use recovery::Executors;
 
 use checks::Checks;
@@ -154,6 +156,7 @@ pub struct Gateway {
     operator: Random,
     operator_at: Micros,
     checks: Option<Box<Checks>>,
+    recorder: Option<Box<dyn Recorder>>,
     standings: Vec<Standing>,
     looked_at: Micros,
 }
@@ -214,6 +217,7 @@ impl Gateway {
             operator,
             operator_at,
             checks,
+            recorder: None,
             standings: vec![Standing::Unknown; agents],
             looked_at: 0,
             options,
@@ -336,7 +340,9 @@ impl Gateway {
             self.late.push_back(Late { at, request: *request, ticket, verdict });
             return Ok(None);
         }
-        Ok(Some(self.machine.decide(core, &ticket, &verdict, &mut self.effects)))
+        let decision = self.machine.decide(core, &ticket, &verdict, &mut self.effects);
+        self.keep_heartbeat(request, &ticket, &verdict, &decision);
+        Ok(Some(decision))
     }
 
     /// Records what happened and hands it on.
@@ -352,6 +358,7 @@ impl Gateway {
         // A plan opens no further incident, so this ends.
         while !self.effects.is_empty() {
             let mut effects = std::mem::take(&mut self.effects);
+            self.keep_events(&effects.events);
             self.record(now, &effects.events);
             for event in effects.events.drain(..) {
                 self.tell(now, &event, out);

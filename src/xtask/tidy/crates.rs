@@ -23,7 +23,9 @@ enum Others {
 const WALLS: &[Wall] = &[
     Wall {
         folder: "",
-        ours: &["wire", "core", "policy", "journal", "gateway", "client", "sim", "cases"],
+        ours: &[
+            "wire", "core", "policy", "journal", "gateway", "client", "sim", "cases", "replay",
+        ],
         others: Others::AllBut(&["wasmtime", "prometheus"]),
     },
     Wall { folder: "src/wire", ours: &[], others: Others::Only(&["prost", "serde", "serde_json"]) },
@@ -61,6 +63,11 @@ const WALLS: &[Wall] = &[
         folder: "src/cases",
         ours: &["wire", "core"],
         others: Others::Only(&["serde_json", "thiserror", "toml"]),
+    },
+    Wall {
+        folder: "src/replay",
+        ours: &["wire", "core", "policy", "journal"],
+        others: Others::Only(&["serde", "serde_json", "thiserror"]),
     },
     Wall { folder: "src/xtask", ours: &[], others: Others::Only(&[]) },
     // What is a policy's own stays small; only `testing` brings the cases, never into Wasm.
