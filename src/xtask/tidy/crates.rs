@@ -23,7 +23,7 @@ enum Others {
 const WALLS: &[Wall] = &[
     Wall {
         folder: "",
-        ours: &["wire", "core", "policy", "journal", "gateway", "client", "sim"],
+        ours: &["wire", "core", "policy", "journal", "gateway", "client", "sim", "registry"],
         others: Others::AllBut(&["wasmtime", "prometheus"]),
     },
     Wall { folder: "src/wire", ours: &[], others: Others::Only(&["prost", "serde", "serde_json"]) },
@@ -44,7 +44,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         folder: "src/gateway",
-        ours: &["wire", "core", "policy", "journal"],
+        ours: &["wire", "core", "policy", "journal", "registry"],
         others: Others::AllBut(&["wasmtime"]),
     },
     Wall {
@@ -56,6 +56,20 @@ const WALLS: &[Wall] = &[
         folder: "src/sim",
         ours: &["wire", "core", "policy"],
         others: Others::Only(&["prost", "serde_json", "thiserror"]),
+    },
+    Wall {
+        folder: "src/registry",
+        ours: &[],
+        others: Others::AllBut(&[
+            "wasmtime",
+            "axum",
+            "prometheus",
+            "quinn",
+            "reqwest",
+            "openssl",
+            "native-tls",
+            "ring",
+        ]),
     },
     Wall { folder: "src/xtask", ours: &[], others: Others::Only(&[]) },
     Wall { folder: "plugins/sdk", ours: &[], others: Others::AllBut(&["wasmtime", "tokio"]) },
