@@ -31,6 +31,15 @@ pub struct Fetched {
     pub notes: Vec<String>,
 }
 
+/// What is known of a policy without asking its registry.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// The component, where it is kept and is what its digest names.
+    pub component: Option<Bytes>,
+    /// Whether a good signature of one of the keys is kept.
+    pub is_signed: bool,
+}
+
 /// Every blob of one policy.
 struct Parts {
     manifests: Vec<Bytes>,
@@ -94,10 +103,22 @@ impl Fetcher {
         Ok(Fetched { component: parts.component, was_kept, is_signed: keys.is_some(), notes })
     }
 
-    /// Whether a policy is kept, and is what its digest names.
+    /// Looks whether a policy is kept, and whether one of its kept signatures is good; asks nobody
+    /// and changes nothing.
     #[must_use]
-    pub fn is_kept(&self, pinned: &Pinned) -> bool {
-        self.kept(pinned, &mut Vec::new()).is_some()
+    pub fn look(&self, pinned: &Pinned, keys: Option<&Keys>) -> Looked {
+        let parts = self.kept(pinned, &mut Vec::new());
+        let signatures = self.store.as_ref().and_then(|store| {
+            let signatures = store.signatures(&pinned.digest());
+            signatures.ok()
+        });
+        let is_good = |keys: &Keys| {
+            keys.check_manifest(pinned, signatures.as_deref().unwrap_or_default()).is_ok()
+        };
+        Looked {
+            component: parts.map(|parts| parts.component),
+            is_signed: keys.is_some_and(is_good),
+        }
     }
 
     fn kept(&self, pinned: &Pinned, notes: &mut Vec<String>) -> Option<Parts> {

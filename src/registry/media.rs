@@ -15,11 +15,13 @@ pub const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+js
 
 /// Types of a configuration beside a component. Nothing in it is used: what a policy is, its own
 /// exports say. But a foreign one tells that something else is there.
-pub(crate) const CONFIGS: [&str; 3] = [
+pub(crate) const CONFIGS: [&str; 4] = [
     WASM_CONFIG,
     "application/vnd.wasm.config.v1+json",
-    // What ORAS writes for `oras push HOST/NAME policy.wasm:application/wasm`.
+    // What ORAS writes for `oras push HOST/NAME policy.wasm:application/wasm`, and what it wrote
+    // before version 1.1 and its library for Python (0.2.43) still does.
     "application/vnd.oci.empty.v1+json",
+    "application/vnd.unknown.config.v1+json",
 ];
 /// Types of the layer that is the component.
 pub(crate) const LAYERS: [&str; 2] = [WASM, WASM_BEFORE];

@@ -10,8 +10,9 @@
 //! key again. A file is written aside, synchronised and renamed, so that a killed process leaves
 //! either the whole or nothing under its name. Several processes may use one store.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -69,7 +70,9 @@ impl Store {
             Self { directory: directory.to_owned(), most_bytes, counter: AtomicU64::new(0) };
         for part in ["blobs/sha256", "signatures", "tmp"] {
             let path = directory.join(part);
-            fs::create_dir_all(&path).map_err(|source| Error::Store { path, source })?;
+            // It may be made before the journal that it stands in, and is as private.
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| Error::Store { path, source })?;
         }
         for left in entries(&directory.join("tmp"))? {
             let age = SystemTime::now().duration_since(left.used).unwrap_or_default();
@@ -185,7 +188,8 @@ impl Store {
 }
 
 fn write_synchronised(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut options = File::options();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -33,6 +33,7 @@ async fn what_other_tools_write_is_understood() {
         (media::WASM_CONFIG, media::WASM),
         ("application/vnd.wasm.config.v1+json", "application/vnd.wasm.content.layer.v1+wasm"),
         ("application/vnd.oci.empty.v1+json", "application/wasm"),
+        ("application/vnd.unknown.config.v1+json", "application/wasm"),
     ] {
         let json = manifest(config, &[descriptor(layer, &digest, COMPONENT.len())]);
         registry.put_manifest("1", media::MANIFEST, &json);

@@ -44,6 +44,16 @@ fn what_is_kept_is_read_back_and_what_is_damaged_is_removed() {
 }
 
 #[test]
+fn what_is_kept_is_nobody_elses_to_read() {
+    let directory = directory("private");
+    let inner = directory.join("data/pulled");
+    Store::open(&inner, STORE_BYTES).unwrap().keep(COMPONENT, &[]).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory.join("data")), 0o700, "as the journal makes it");
+    assert_eq!((mode(&inner.join("tmp")), mode(&blob(&inner, COMPONENT))), (0o700, 0o600));
+}
+
+#[test]
 fn the_least_recently_used_make_room_but_none_that_are_needed() {
     let directory = directory("room");
     let store = Store::open(&directory, 30).unwrap();

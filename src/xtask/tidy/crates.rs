@@ -95,7 +95,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         folder: "tests/fuzz",
-        ours: &["wire", "core", "policy", "journal", "gateway"],
+        ours: &["wire", "core", "policy", "journal", "gateway", "registry"],
         others: Others::Only(&["libfuzzer-sys", "prost", "serde_json", "tokio", "wat"]),
     },
 ];
