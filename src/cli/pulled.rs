@@ -83,7 +83,14 @@ impl Looker {
 
 impl Fetch for Puller {
     fn fetch(&self, wanted: &Wanted<'_>) -> Vec<Result<Brought, String>> {
-        let brought = open(wanted, true).and_then(|fetcher| bring(fetcher, wanted));
+        let open = open(wanted, |path, most_bytes| {
+            Store::open(path, most_bytes).unwrap_or_else(|error| {
+                // What is there may be read all the same; a policy that is pulled is not kept.
+                self.said.borrow_mut().push(Said::Odd(error.chain()));
+                Store::peek(path)
+            })
+        });
+        let brought = open.and_then(|fetcher| bring(fetcher, wanted));
         let brought = match brought {
             Ok(brought) => brought,
             Err(why) => return wanted.policies.iter().map(|_| Err(why.clone())).collect(),
@@ -112,7 +119,7 @@ impl Fetch for Puller {
 
 impl Fetch for Looker {
     fn fetch(&self, wanted: &Wanted<'_>) -> Vec<Result<Brought, String>> {
-        let fetcher = match open(wanted, false) {
+        let fetcher = match open(wanted, |path, _| Store::peek(path)) {
             Ok(fetcher) => fetcher,
             Err(why) => return wanted.policies.iter().map(|_| Err(why.clone())).collect(),
         };
@@ -180,7 +187,7 @@ async fn bring_all(
 }
 
 /// A client and, where it has a place, a store.
-fn open(wanted: &Wanted<'_>, may_write: bool) -> Result<Fetcher, String> {
+fn open(wanted: &Wanted<'_>, store: impl FnOnce(&Path, u64) -> Store) -> Result<Fetcher, String> {
     let options = wanted.options;
     let client = Client::new(Options {
         ca_file: options.ca_file.clone(),
@@ -189,14 +196,7 @@ fn open(wanted: &Wanted<'_>, may_write: bool) -> Result<Fetcher, String> {
         credentials: credentials(options.credentials_file.as_deref())?,
     })
     .map_err(|error| error.chain())?;
-    let store = match store_directory(wanted) {
-        Some(path) if may_write => {
-            let opened = Store::open(&path, options.store_bytes);
-            Some(opened.map_err(|error| error.chain())?)
-        }
-        Some(path) => Some(Store::peek(&path)),
-        None => None,
-    };
+    let store = store_directory(wanted).map(|path| store(&path, options.store_bytes));
     Ok(Fetcher::new(client, store))
 }
 

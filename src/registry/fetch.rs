@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::client::{COMPONENT_BYTES, Client, MANIFEST_BYTES};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::manifest::{self, Found};
+use crate::manifest::{self, Content, Found};
 use crate::reference::Pinned;
 use crate::signature::Keys;
 use crate::store::{Kept, Store};
@@ -90,8 +90,8 @@ impl Fetcher {
         if let Some(store) = self.store.as_ref().filter(|_| !was_kept) {
             let mut spared = parts.digests();
             for other in needed {
-                let found = look(store, other).unwrap_or_default();
-                spared.extend(found.iter().flat_map(Parts::digests));
+                let found = trail(store, other).ok().flatten();
+                spared.extend(found.iter().flat_map(Trail::digests));
             }
             for blob in parts.manifests.iter().chain([&parts.component]) {
                 if let Err(error) = store.keep(blob, &spared) {
@@ -163,21 +163,39 @@ impl Fetcher {
 
 /// Looks a policy up in a store: all of it, or nothing. The error is a text for people.
 fn look(store: &Store, pinned: &Pinned) -> Result<Option<Parts>, String> {
+    let Some(Trail { manifests, content }) = trail(store, pinned)? else { return Ok(None) };
+    let component = blob(store, &content.digest, COMPONENT_BYTES)?;
+    Ok(component.map(|component| Parts { manifests, component }))
+}
+
+/// The manifests that are kept of a policy, and where they lead.
+struct Trail {
+    manifests: Vec<Bytes>,
+    content: Content,
+}
+
+impl Trail {
+    fn digests(&self) -> Vec<Digest> {
+        let manifests = self.manifests.iter().map(|blob| Digest::of(blob));
+        manifests.chain([self.content.digest]).collect()
+    }
+}
+
+/// Follows the manifests of a policy without reading its component.
+fn trail(store: &Store, pinned: &Pinned) -> Result<Option<Trail>, String> {
     let mut manifests = Vec::new();
     let mut digest = pinned.digest();
-    let content = loop {
+    loop {
         let Some(bytes) = blob(store, &digest, MANIFEST_BYTES)? else { return Ok(None) };
         let came_as = manifest::media_type(&bytes);
         let found = manifest::read(digest, &bytes, &came_as).map_err(|error| error.chain())?;
         manifests.push(bytes);
         match found {
-            Found::Component(content) => break content,
+            Found::Component(content) => return Ok(Some(Trail { manifests, content })),
             Found::Manifest(child) if manifests.len() == 1 => digest = child.digest,
             Found::Manifest(_) => return Err("it is an index within an index".to_owned()),
         }
-    };
-    let component = blob(store, &content.digest, COMPONENT_BYTES)?;
-    Ok(component.map(|component| Parts { manifests, component }))
+    }
 }
 
 fn blob(store: &Store, digest: &Digest, limit: u64) -> Result<Option<Bytes>, String> {

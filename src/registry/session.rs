@@ -68,11 +68,17 @@ impl<'c> Session<'c> {
             .from
             .join(location)
             .map_err(|why| refused(format!("{}: {why}", shown(location))))?;
-        if !url.secure && !self.client.may_be_plain(&url) {
+        if !self.may_be_spoken_to(&url) {
             let why = format!("{} is without TLS", url.authority());
             return Err(refused(why));
         }
         Ok(url)
+    }
+
+    /// A registry with TLS sends nobody to where there is none, which on loopback would be programs
+    /// that trust whoever is on this machine.
+    fn may_be_spoken_to(&self, url: &Url) -> bool {
+        url.secure || (!self.base.secure && self.client.may_be_plain(url))
     }
 
     /// Sends a request, proves who asks where that is asked for, and hands back a success.
@@ -155,7 +161,7 @@ impl<'c> Session<'c> {
         let realm = realm.ok_or_else(|| challenge("it names no realm".to_owned()))?;
         let mut url = Url::parse(realm)
             .map_err(|why| challenge(format!("the realm {}: {why}", shown(realm))))?;
-        if !url.secure && !self.client.may_be_plain(&url) {
+        if !self.may_be_spoken_to(&url) {
             let why = format!("the realm {} is without TLS", shown(realm));
             return Err(challenge(why));
         }
@@ -172,7 +178,7 @@ impl<'c> Session<'c> {
         let mut call = Call::get(url.clone(), TOKEN_BYTES);
         let hint = match known {
             Some(Entry::Basic { encoded }) => {
-                if !self.base.owns(&url) || (self.base.secure && !url.secure) {
+                if !self.base.owns(&url) {
                     let realm = url.authority();
                     return Err(Error::ForeignRealm { host: self.host(), realm });
                 }

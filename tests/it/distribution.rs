@@ -341,6 +341,24 @@ fn a_gateway_starts_from_its_store_when_the_registry_is_down() {
 }
 
 #[test]
+fn a_store_that_cannot_be_made_costs_no_start() {
+    let directory = Directory::new();
+    let Some(registry) = Registry::start(&directory, false) else { return };
+    let file = directory.file("bees.wasm", policy("steady"));
+    let pushed = pulsegate(&["policy", "push", &file, &registry.reference("bees:1"), "--json"]);
+    let pinned = done(&pushed)["reference"].as_str().unwrap().to_owned();
+    // A file stands where its directory should be.
+    let store = format!("[policy_registry]\nstore_dir = \"{file}\"");
+    let config = directory.file("pulsegate.toml", configuration(&pinned, &store));
+    let log = directory.path("log");
+    let to = std::fs::File::create(&log).unwrap();
+    let gateway = Serving::start_logging(&["--listen", "127.0.0.1:0", "--config", &config], to);
+    assert_eq!(revision(&gateway).0, "bees");
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("WARN") && log.contains("the store of policies cannot be used"), "{log}");
+}
+
+#[test]
 fn a_reload_pulls_while_the_gateway_serves_and_a_failed_one_changes_nothing() {
     let directory = Directory::new();
     let Some(registry) = Registry::start(&directory, false) else { return };

@@ -108,6 +108,21 @@ async fn tls_is_used_and_its_certificate_is_checked() {
     assert!(matches!(error, Error::NotFound { .. }), "it was asked: {error}");
     assert_eq!(registry.requests(), ["GET /v2/team/bees/manifests/none"]);
 
+    // What is on this machine is not reached through it without TLS, were it ever so welcome.
+    let welcome = Registry::start(Auth::Nobody).await;
+    let options = Options {
+        ca_file: Some(ca_file.clone()),
+        plain_http: vec![welcome.address().to_string()],
+        timeout: PATIENCE,
+        ..Options::default()
+    };
+    let to = welcome.address().port();
+    let sends: crate::Reference =
+        format!("oci://localhost:{}/team/bees:p{to}", address.port()).parse().unwrap();
+    let error = Client::new(options).unwrap().pull(&sends).await.unwrap_err();
+    assert!(matches!(error, Error::Redirect { .. }), "{error}");
+    assert!(welcome.requests().is_empty());
+
     // Another authority: rcgen's next one.
     let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(&ca_file, other.cert.pem()).unwrap();
@@ -116,7 +131,7 @@ async fn tls_is_used_and_its_certificate_is_checked() {
     let error = Client::new(options).unwrap().pull(&reference).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
     assert!(error.chain().contains("certificate"), "{}", error.chain());
-    assert_eq!(registry.requests().len(), 1, "nothing was asked");
+    assert_eq!(registry.requests().len(), 2, "nothing was asked");
 
     for (content, why) in [("", "no certificate"), ("-----BEGIN CERTIFICATE-----\nx", "ca.pem")] {
         std::fs::write(&ca_file, content).unwrap();

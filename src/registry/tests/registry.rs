@@ -339,8 +339,14 @@ where
 /// A registry behind TLS, with the certificate that it shows as a file.
 pub(super) async fn with_tls(name: &str) -> (Registry, SocketAddr, std::path::PathBuf) {
     let registry = Registry::with(|seen| {
-        // The strict one knows itself by another port: only the paths matter here.
-        (seen.path == "/v2/team/bees/manifests/none").then(|| error(404, "MANIFEST_UNKNOWN"))
+        // The strict one knows itself by another port: only the paths matter here. Tag `p80` sends
+        // to port 80 of this machine, without TLS.
+        match seen.path.strip_prefix("/v2/team/bees/manifests/")? {
+            "none" => Some(error(404, "MANIFEST_UNKNOWN")),
+            tag => {
+                Some(reply(307, &[("location", &format!("http://127.0.0.1:{}/", &tag[1..]))], ""))
+            }
+        }
     })
     .await;
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
