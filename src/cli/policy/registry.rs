@@ -69,8 +69,8 @@ pub(super) struct PullArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The manifest is that of the Wasm community (application/wasm), which wkg and \
-                  other tools read. To sign it: cosign sign --key cosign.key, with what this prints, \
-                  without oci://.\nExample: pulsegate policy push busy-bees.wasm \
+                  other tools read. To sign it: cosign sign --key cosign.key, with what this \
+                  prints, without oci://.\nExample: pulsegate policy push busy-bees.wasm \
                   oci://ghcr.io/team/busy-bees:1.2"
 )]
 pub(super) struct PushArgs {

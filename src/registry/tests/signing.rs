@@ -38,8 +38,8 @@ const BLOB: &[u8] = b"a policy, for the sake of a test";
 const P256_SIGNATURE: &str = "MEUCIQDOyNuhoo5xul0xjo0RDedXddp/SE65NIP4hPJb0kitzgIgQwxkRuvuJRULL6RQ\
                               tPg6DvK4VscMbzHdG2n4M5HBIto=";
 /// The same with another key.
-const FOREIGN_SIGNATURE: &str = "MEUCIQDYZkYoA9EPnagYOV7EHrkeYqXc6gQ5klKm44DwoKtocgIgXmQwyoTGHy4wW9/\
-                                 GZ4OVEV9P8bTDdA6E3ESiTQIBOiI=";
+const FOREIGN_SIGNATURE: &str = "MEUCIQDYZkYoA9EPnagYOV7EHrkeYqXc6gQ5klKm44DwoKtocgIgXmQwyoTGHy4wW9\
+                                 /GZ4OVEV9P8bTDdA6E3ESiTQIBOiI=";
 /// `openssl pkeyutl -sign -rawin`, in base64.
 const ED_SIGNATURE: &str = "kA2HdQyQKyCs1mpKOhM1cTKi8jWga7zo4Y3N7zQuIQvBhwNqrBk/41ZbBaQlnbJkqBbmpfF\
                             jU5ccPzmQ1QwTCg==";
