@@ -14,6 +14,7 @@ mod journal;
 mod leases;
 mod operator;
 mod policy;
+mod pulled;
 mod serve;
 mod sim;
 mod text;
@@ -104,7 +105,7 @@ enum Command {
     Config(config::Args),
     /// Look at a journal, check it, copy it, put a copy back.
     Journal(journal::Args),
-    /// Check, test, measure or try a policy, or replay recorded heartbeats to it.
+    /// Check, test, measure, pull or push a policy, or replay recorded heartbeats to it.
     Policy(policy::Args),
     /// Run the simulator: one seed, a scenario, or a hunt for seeds that fail.
     Sim(sim::Args),

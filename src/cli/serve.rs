@@ -9,11 +9,13 @@ use pulsegate_gateway::config::{Config, Overrides};
 use pulsegate_gateway::server::Gateway;
 use pulsegate_gateway::telemetry::{Logs, init_logs};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
+use super::pulled::{Puller, Said};
 use super::{Exit, Failure, Outcome, config, text};
 
 /// Arguments of `pulsegate serve`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Every option of the file can also be given as a variable: \
                         PULSEGATE_CADENCE_MIN_MS sets cadence.min_ms.\n\
                         Signals: SIGHUP reads the file again, SIGTERM and SIGINT answer what is \
@@ -50,8 +52,10 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let loaded = args.load()?;
+    let (loaded, said) = args.load();
+    let loaded = loaded?;
     let logs = init_logs(&loaded.log).map_err(|error| Failure::new(Exit::Usage, error))?;
+    said.iter().for_each(Said::log);
     // The gateway has threads of its own for its listeners; these two are for everything else.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -87,13 +91,33 @@ impl Args {
         overrides
     }
 
-    fn load(&self) -> Result<Config, Failure> {
-        let mut config = Config::load(self.config.as_deref(), &self.overrides())
-            .map_err(|error| Failure::new(Exit::Usage, config::problems(&error)))?;
-        if config.journal.data_dir.is_none() && !config.journal.ephemeral {
-            config.journal.data_dir = Some(data_directory()?);
+    /// Reads the configuration with its policies; and what there is to log about these.
+    fn load(&self) -> (Result<Config, Failure>, Vec<Said>) {
+        let puller = Puller::default();
+        let config = Config::load_with(self.config.as_deref(), &self.overrides(), &puller)
+            .map_err(|error| Failure::new(Exit::Usage, config::problems(&error)))
+            .and_then(|mut config| {
+                if config.journal.data_dir.is_none() && !config.journal.ephemeral {
+                    config.journal.data_dir = Some(data_directory()?);
+                }
+                Ok(config)
+            });
+        (config, puller.into_said())
+    }
+
+    /// The same on a thread of its own: policies may be pulled, which takes as long as it takes,
+    /// and meanwhile signals are answered. Whoever shuts down does not wait for it.
+    fn load_aside(&self) -> oneshot::Receiver<(Result<Config, Failure>, Vec<Said>)> {
+        let (sender, receiver) = oneshot::channel();
+        let args = self.clone();
+        let load = move || {
+            // Nobody waits any more when the gateway shuts down meanwhile.
+            let _ = sender.send(args.load());
+        };
+        if let Err(error) = std::thread::Builder::new().name("reload".to_owned()).spawn(load) {
+            tracing::warn!(%error, "no thread could be started to read the configuration");
         }
-        Ok(config)
+        receiver
     }
 }
 
@@ -121,9 +145,22 @@ async fn serve(args: &Args, config: Arc<Config>, logs: &Logs) -> Outcome {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
     let gateway = Gateway::start(config).map_err(|error| Failure::from(&error))?;
     text::print(&addresses(&gateway));
+    let mut loading = None;
+    // Asked for while the file was being read: what was read may be the file before.
+    let mut again = false;
     loop {
         tokio::select! {
-            _ = hang_up.recv() => reload(args, &gateway, logs),
+            _ = hang_up.recv() => match loading {
+                None => loading = Some(args.load_aside()),
+                Some(_) => again = true,
+            },
+            loaded = read(&mut loading), if loading.is_some() => {
+                loading = std::mem::take(&mut again).then(|| args.load_aside());
+                if let Some((loaded, said)) = loaded {
+                    said.iter().for_each(Said::log);
+                    reload(loaded, &gateway, logs);
+                }
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -134,10 +171,17 @@ async fn serve(args: &Args, config: Arc<Config>, logs: &Logs) -> Outcome {
     Ok(())
 }
 
-/// Reads the configuration again; one that is wrong changes nothing.
-fn reload(args: &Args, gateway: &Gateway, logs: &Logs) {
-    let reloaded = args
-        .load()
+/// What is being read, once it is; `None` where no thread could read it.
+async fn read<T>(loading: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
+    match loading {
+        Some(receiver) => receiver.await.ok(),
+        None => None,
+    }
+}
+
+/// Takes a configuration that was read again; one that is wrong changes nothing.
+fn reload(loaded: Result<Config, Failure>, gateway: &Gateway, logs: &Logs) {
+    let reloaded = loaded
         .and_then(|new| gateway.reload(&new).map_err(|error| Failure::from(&error)).map(|_| ()));
     match reloaded {
         Ok(()) => {

@@ -14,6 +14,7 @@
 //! | [`policy_limits`] | authors of policies: memory and time, and what a call costs |
 //! | [`testing_policies`] | authors of policies: one observation, cases, the check, the bench |
 //! | [`replay`] | authors of policies: what one would have done to last night's traffic |
+//! | [`distribution`] | operators, authors of policies: registries, digests, signatures |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
@@ -60,6 +61,8 @@ pub mod policy_limits {}
 pub mod testing_policies {}
 #[doc = include_str!("replay.md")]
 pub mod replay {}
+#[doc = include_str!("distribution.md")]
+pub mod distribution {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}

@@ -13,6 +13,7 @@ const COMPACT: &str = include_str!("compact.md");
 const SILENCE: &str = include_str!("silence.md");
 const POLICIES: &str = include_str!("policies.md");
 const REPLAY: &str = include_str!("replay.md");
+const DISTRIBUTION: &str = include_str!("distribution.md");
 const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
 const SIMULATOR: &str = include_str!("simulator.md");
@@ -21,7 +22,7 @@ const FIRST_POLICY: &str = include_str!("first_policy.md");
 const OBSERVATION: &str = include_str!("observation.md");
 const POLICY_LIMITS: &str = include_str!("policy_limits.md");
 const TESTING_POLICIES: &str = include_str!("testing_policies.md");
-const PAGES: [&str; 21] = [
+const PAGES: [&str; 22] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -34,6 +35,7 @@ const PAGES: [&str; 21] = [
     POLICY_LIMITS,
     TESTING_POLICIES,
     REPLAY,
+    DISTRIBUTION,
     include_str!("recovery.md"),
     LEASES,
     JOURNAL,
@@ -423,4 +425,52 @@ fn every_fault_of_the_simulator_is_told() {
     for word in pulsegate_sim::hunt::Fault::words() {
         assert!(SIMULATOR.contains(&format!("`{word}`")), "{word}");
     }
+}
+
+#[test]
+fn the_limits_of_distribution_are_those_of_the_code() {
+    let registry = config::PolicyRegistry::default();
+    let mib = |bytes: u64| bytes >> 20;
+    for claim in [
+        format!("| a component | {} MiB |", mib(pulsegate_registry::COMPONENT_BYTES)),
+        format!("| a manifest or index | {} MiB |", mib(pulsegate_registry::MANIFEST_BYTES)),
+        format!("`timeout_ms`, {} s", registry.timeout_ms / 1_000),
+        format!("at most {} blobs", pulsegate_registry::STORE_FILES),
+        format!("`store_bytes` ({} GiB)", mib(registry.store_bytes) >> 10),
+        format!("up to {}, ECDSA", pulsegate_registry::KEYS),
+        format!("`require = \"{}\"` (default)", config::PolicyTrust::default().require.as_str()),
+        pulsegate_registry::media::WASM.to_owned(),
+        pulsegate_registry::media::WASM_CONFIG.to_owned(),
+    ] {
+        assert!(DISTRIBUTION.contains(&claim), "the page does not say: {claim}");
+    }
+    assert_eq!(registry.store_bytes, pulsegate_registry::STORE_BYTES);
+    assert_eq!(u128::from(registry.timeout_ms), pulsegate_registry::TIMEOUT.as_millis());
+}
+
+/// Brings an empty component for every policy.
+struct Anything;
+
+impl config::Fetch for Anything {
+    fn fetch(&self, wanted: &config::Wanted<'_>) -> Vec<Result<config::Brought, String>> {
+        assert!(wanted.keys.is_some(), "the page shows how to check signatures");
+        let empty = || config::Brought { bytes: std::sync::Arc::default(), origin: String::new() };
+        wanted.policies.iter().map(|_| Ok(empty())).collect()
+    }
+}
+
+#[test]
+fn the_configuration_of_distribution_is_valid() {
+    let shown = blocks(DISTRIBUTION, "toml config-with-files");
+    assert_eq!(shown.len(), 1);
+    let name = format!("pulsegate-manual-{}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap().public_key_pem();
+    std::fs::write(directory.join("cosign.pub"), key).unwrap();
+    let file = directory.join("pulsegate.toml");
+    std::fs::write(&file, shown[0]).unwrap();
+    let loaded = config::Config::load_with(Some(&file), &config::Overrides::default(), &Anything);
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
 }

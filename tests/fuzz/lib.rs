@@ -21,6 +21,7 @@ mod journal_row;
 mod policy;
 mod problem;
 mod registration;
+mod registry;
 #[cfg(test)]
 mod smoke;
 
@@ -34,6 +35,7 @@ pub use journal_file::journal_file;
 pub use journal_row::journal_row;
 pub use policy::{policy_answers, policy_component};
 pub use registration::registration_json;
+pub use registry::registry;
 
 /// A target, with the effort that a run of the tests spends on it.
 #[derive(Clone, Copy, Debug)]
@@ -73,4 +75,5 @@ targets! {
     policy_component: 60,
     policy_answers: 150,
     cursors: 8_000,
+    registry: 8_000,
 }

@@ -12,6 +12,7 @@ mod conformance;
 mod connections;
 mod dead_letters;
 mod demo;
+mod distribution;
 mod heartbeats;
 mod http3;
 mod inputs;

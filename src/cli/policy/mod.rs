@@ -3,12 +3,13 @@
 mod bench;
 mod check;
 mod inspect;
+mod registry;
 mod replay;
 mod run;
 mod subject;
 mod test;
 
-use super::{Exit, Failure, Outcome, text};
+use super::{Exit, Failure, Outcome, pulled, text};
 
 /// Arguments of `pulsegate policy`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,10 @@ enum Command {
     Run(run::Args),
     /// Say what a policy would have done to recorded heartbeats.
     Replay(replay::Args),
+    /// Pull a policy from a registry, and print the digest to pin.
+    Pull(registry::PullArgs),
+    /// Push a policy to a registry.
+    Push(registry::PushArgs),
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -46,6 +51,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         Command::Bench(args) => bench::run(args),
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Pull(args) => registry::pull(args),
+        Command::Push(args) => registry::push(args),
     }
 }
 

@@ -5,7 +5,8 @@
 //! may change follow from that definition. Every problem is reported at once, with its line and
 //! key, before a port is bound. Secrets are kept as digests and are never shown.
 //!
-//! This room may touch `core` and `policy` for their configuration types, and the file system.
+//! This room may touch `core`, `policy` and `registry` for their configuration types, and the file
+//! system; the network only through the [`Fetch`] that it is handed.
 
 mod credentials;
 mod executors;
@@ -13,6 +14,7 @@ mod options;
 mod overrides;
 mod policies;
 mod problem;
+mod pulled;
 mod read;
 mod section;
 mod setting;
@@ -32,11 +34,12 @@ pub use credentials::{Credentials, Digest, Tenants};
 pub use executors::{ExecOptions, Executor, ExecutorKind, ExecutorOptions, Program};
 pub use options::{
     Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, LogFormat, LogLevel,
-    PolicyLimits, Probes, Recorded, Recovery, Server, Tls,
+    PolicyLimits, PolicyRegistry, PolicyTrust, Probes, Recorded, Recovery, Server, Signed, Tls,
 };
 pub use overrides::Overrides;
 pub use policies::{PolicySource, Reference};
 pub use problem::{Error, Problem};
+pub use pulled::{Brought, Fetch, Nowhere, Wanted};
 pub use template::template;
 
 use section::Section;
@@ -68,6 +71,10 @@ pub struct Config {
     pub policy_limits: PolicyLimits,
     /// The policies that routes may name beside `builtin`.
     pub policies: Vec<PolicySource>,
+    /// Whom to believe that a policy is the one that was meant.
+    pub policy_trust: PolicyTrust,
+    /// How registries of policies are spoken to.
+    pub policy_registry: PolicyRegistry,
     /// Which policies judge, pace and recover which agents; the first that matches decides.
     pub routes: Vec<policy::Route>,
     /// What every directive carries.
@@ -106,13 +113,26 @@ pub struct Reload {
 }
 
 impl Config {
-    /// Reads a configuration: defaults, then the file, then the environment, then flags.
+    /// Reads a configuration: defaults, then the file, then the environment, then flags. Policies
+    /// in registries are not pulled: for whoever runs none of them.
     ///
     /// # Errors
     /// Everything that is wrong, with line and key.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, Error> {
+        Self::load_with(file, overrides, &Nowhere)
+    }
+
+    /// The same; `fetch` brings the policies in registries, and is not asked where there are none.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with line and key.
+    pub fn load_with(
+        file: Option<&Path>,
+        overrides: &Overrides,
+        fetch: &dyn Fetch,
+    ) -> Result<Self, Error> {
         let Some(path) = file else {
-            return read::parse("defaults", "", Path::new("."), overrides);
+            return read::parse("defaults", "", Path::new("."), overrides, fetch);
         };
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -122,11 +142,11 @@ impl Config {
                 message: format!("cannot be read: {error}"),
             }])
         })?;
-        read::parse(&name, &text, path.parent().unwrap_or(Path::new(".")), overrides)
+        read::parse(&name, &text, path.parent().unwrap_or(Path::new(".")), overrides, fetch)
     }
 
     /// Reads a configuration from a text; `name` stands in problems, and relative paths begin
-    /// at `directory`.
+    /// at `directory`. Policies in registries are not pulled.
     ///
     /// # Errors
     /// Everything that is wrong, with line and key.
@@ -136,7 +156,7 @@ impl Config {
         directory: &Path,
         overrides: &Overrides,
     ) -> Result<Self, Error> {
-        read::parse(name, text, directory, overrides)
+        read::parse(name, text, directory, overrides, &Nowhere)
     }
 
     /// What the core needs, for one of `shards` equal parts of the fleet.
@@ -224,6 +244,8 @@ impl Config {
         section("detection", config.detection.reload(&new.detection));
         section("limits", config.limits.reload(&new.limits));
         section("policy_limits", config.policy_limits.reload(&new.policy_limits));
+        section("policy_trust", config.policy_trust.reload(&new.policy_trust));
+        section("policy_registry", config.policy_registry.reload(&new.policy_registry));
         section("directives", config.directives.reload(&new.directives));
         section("recovery", config.recovery.reload(&new.recovery));
         section("probes", config.probes.reload(&new.probes));

@@ -36,6 +36,16 @@ words! {
 }
 
 words! {
+    /// Which policies must be signed where there is a public key.
+    Signed {
+        /// Those that are pulled from a registry.
+        Pulled = "pulled",
+        /// Those in files as well.
+        All = "all",
+    }
+}
+
+words! {
     /// Which heartbeats the journal keeps.
     Recorded {
         /// None.
@@ -234,6 +244,47 @@ section! {
         /// Window of the breaker.
         breaker_window_ms: u32 = 60_000 => Bounds::ms(1_000, 3_600_000), restart,
             "a minute: two beats of a normal agent";
+    }
+}
+
+section! {
+    /// Whom to believe that a policy is the one that was meant.
+    PolicyTrust {
+        /// Public keys in PEM, ECDSA on P-256 or Ed25519, of whoever signs policies: with them a
+        /// policy that is pulled must be signed by one.
+        public_key_file: Option<PathBuf> = None => Bounds::text("path").example("cosign.pub"), live,
+            "none: a digest pins the bytes, and no signature is checked, which the log says";
+        /// Which policies must be signed: those that are pulled, or those in files too.
+        require: Signed = Signed::Pulled => Bounds::text("pulled or all"), live,
+            "whoever can write the files here can write the key as well";
+    }
+}
+
+section! {
+    /// How registries of policies are spoken to.
+    PolicyRegistry {
+        /// Directory of what was pulled, so that a gateway starts while its registry is down.
+        store_dir: Option<PathBuf> = None =>
+            Bounds::text("path").example("/var/cache/pulsegate/policies"), live,
+            "none: `pulled` in the directory of the journal; nothing where that is ephemeral";
+        /// Room for what was pulled; the least recently used make room.
+        store_bytes: u64 = GIB => Bounds::rate("bytes", 1e6, 1e12), live,
+            "hundreds of policies in Rust, or sixteen of the largest";
+        /// Longest time for one policy, from connecting to the last byte.
+        timeout_ms: u32 = 120_000 => Bounds::ms(1_000, 3_600_000), live,
+            "the largest policy, 64 MiB, at 4.5 Mbit/s";
+        /// Certificate authorities in PEM to trust instead of those of the web; a registry on
+        /// loopback is then spoken to with TLS as well.
+        ca_file: Option<PathBuf> = None => Bounds::text("path").example("/etc/ssl/own.pem"), live,
+            "none: a registry on the internet has a certificate of the web";
+        /// Registries that are spoken to without TLS, as HOST or HOST:PORT; those on loopback
+        /// need not stand here.
+        plain_http: Vec<String> = Vec::new() => Bounds::text("list of hosts"), live,
+            "none: whoever is in between would read the credentials";
+        /// Credentials in the form of Docker's config.json, without credential helpers.
+        credentials_file: Option<PathBuf> = None =>
+            Bounds::text("path").example("/etc/pulsegate/registries.json"), live,
+            "none: config.json in $DOCKER_CONFIG or ~/.docker where there is one, else nobody";
     }
 }
 

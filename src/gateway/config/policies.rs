@@ -8,6 +8,7 @@ use pulsegate_core::builtin;
 use pulsegate_policy as policy;
 
 use super::credentials::Tenants;
+use super::pulled::Remote;
 use super::read::bounded;
 use super::table::Table;
 
@@ -60,10 +61,14 @@ impl PolicySource {
     }
 
     /// Reads one entry; `None` where a problem was reported.
-    fn read(table: &mut Table<'_, '_>, directory: &Path) -> Option<Self> {
+    fn read(table: &mut Table<'_, '_>, index: usize, remote: &mut Remote<'_>) -> Option<Self> {
         let name: Option<String> = table.value("name");
-        let file: Option<PathBuf> = table.value("file");
-        let reference: Option<String> = table.value("reference");
+        let given = Given {
+            file: table.value("file"),
+            signature: table.value("signature_file"),
+            reference: table.value("reference"),
+            oci: table.value("oci"),
+        };
         let settings = match table.take("settings") {
             Some(value) => json(value.get_ref()),
             None => serde_json::Value::Object(serde_json::Map::new()),
@@ -81,30 +86,58 @@ impl PolicySource {
             table.problem("name", "builtin is the name of the policy that is always there");
             return None;
         }
-        let (origin, bytes) = match (file, reference) {
-            (Some(file), None) => {
-                let path = directory.join(file);
-                match component(&path) {
-                    Ok(bytes) => (path.display().to_string(), bytes),
-                    Err(message) => {
-                        table.problem("file", message);
-                        return None;
-                    }
-                }
-            }
-            (None, Some(reference)) => match Self::reference(&reference) {
-                Some(found) => (found.origin, found.bytes),
-                None => {
-                    table.problem("reference", format!("must be one of {}", reference_names()));
+        let (origin, bytes) = given.read(table, index, &name, remote)?;
+        Some(Self { name, origin, bytes, settings })
+    }
+}
+
+/// Where an entry says that its component is.
+struct Given {
+    file: Option<PathBuf>,
+    signature: Option<PathBuf>,
+    reference: Option<String>,
+    oci: Option<String>,
+}
+
+impl Given {
+    /// The component and where it came from; that of a registry is brought later, with the others.
+    fn read(
+        self,
+        table: &mut Table<'_, '_>,
+        index: usize,
+        name: &str,
+        remote: &mut Remote<'_>,
+    ) -> Option<(String, Arc<[u8]>)> {
+        if self.signature.is_some() && self.file.is_none() {
+            table.problem("signature_file", "belongs to file: a registry has its own signatures");
+            return None;
+        }
+        let (key, read) = match (self.file, self.reference, self.oci) {
+            (Some(file), None, None) => {
+                let path = remote.directory.join(file);
+                let read = component(&path).map(|bytes| (path.display().to_string(), bytes));
+                let checked = read.as_ref().map_or(Ok(()), |(_, bytes)| {
+                    remote.check_file(&path, bytes, self.signature.as_deref())
+                });
+                if let Err(why) = checked {
+                    let key = if self.signature.is_some() { "signature_file" } else { "file" };
+                    table.problem(key, why);
                     return None;
                 }
-            },
-            _ => {
-                table.problem("", "needs either file or reference");
-                return None;
+                ("file", read)
             }
+            (None, Some(reference), None) => {
+                let found = PolicySource::reference(&reference);
+                let found = found.map(|found| (found.origin, found.bytes));
+                ("reference", found.ok_or_else(|| format!("must be one of {}", reference_names())))
+            }
+            (None, None, Some(text)) => {
+                let pinned = remote.want(table, index, name, &text)?;
+                return Some((pinned.to_string(), Arc::default()));
+            }
+            _ => ("", Err("needs one of file, reference and oci".to_owned())),
         };
-        Some(Self { name, origin, bytes, settings })
+        read.map_err(|why| table.problem(key, why)).ok()
     }
 }
 
@@ -112,19 +145,24 @@ impl PolicySource {
 /// `builtin`; what no route names is not loaded.
 pub(super) fn read(
     root: &mut Table<'_, '_>,
-    directory: &Path,
+    mut remote: Remote<'_>,
     tenants: &Tenants,
     is_class: &dyn Fn(&str) -> bool,
 ) -> (Vec<PolicySource>, Vec<policy::Route>) {
     let mut known: Vec<PolicySource> = Vec::new();
+    let mut index = 0;
     let listed = root.each("policies", |table| {
-        let source = PolicySource::read(table, directory)?;
+        index += 1;
+        let source = PolicySource::read(table, index - 1, &mut remote)?;
         if known.iter().any(|other| other.name == source.name) {
             table.problem("name", "another policy has this name");
         }
         known.push(source);
         Some(())
     });
+    if listed.len() <= MAX {
+        remote.bring(root, &mut known);
+    }
     let mut routes = Vec::new();
     let given = root.each("routes", |table| {
         routes.push(read_route(table, tenants, is_class));

@@ -15,6 +15,7 @@ use super::options::{
 };
 use super::overrides::Overrides;
 use super::problem::Error;
+use super::pulled::{Fetch, Nowhere, Remote};
 use super::section::Section;
 use super::table::{Reader, Table};
 use super::{Certificate, Config, policies};
@@ -32,6 +33,7 @@ pub(super) fn parse(
     text: &str,
     directory: &Path,
     overrides: &Overrides,
+    fetch: &dyn Fetch,
 ) -> Result<Config, Error> {
     let mut reader = Reader::new(name, text, overrides);
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -45,7 +47,7 @@ pub(super) fn parse(
     }
     let config = errors
         .is_empty()
-        .then(|| read(&mut Table::root(&mut reader, document.get_ref()), directory));
+        .then(|| read(&mut Table::root(&mut reader, document.get_ref()), directory, fetch));
     match config {
         Some(config) if reader.is_clean() => Ok(config),
         _ => Err(Error::new(reader.finish())),
@@ -56,10 +58,10 @@ pub(super) fn parse(
 pub(super) fn defaults() -> Config {
     let overrides = Overrides::default();
     let mut reader = Reader::new("defaults", "", &overrides);
-    read(&mut Table::root(&mut reader, &DeTable::new()), Path::new("."))
+    read(&mut Table::root(&mut reader, &DeTable::new()), Path::new("."), &Nowhere)
 }
 
-fn read(root: &mut Table<'_, '_>, directory: &Path) -> Config {
+fn read(root: &mut Table<'_, '_>, directory: &Path, fetch: &dyn Fetch) -> Config {
     let server = Server::read(root, Server::default());
     let tls = root.section("tls", Tls::default());
     let tls = certificate(root, tls, directory);
@@ -71,12 +73,17 @@ fn read(root: &mut Table<'_, '_>, directory: &Path) -> Config {
     let cadence: Cadence = root.section("cadence", Cadence::default());
     let classes = root.within("classes", |table| read_classes(table, &cadence));
     let is_class = |name: &str| classes.find(name).is_some();
-    let (policies, routes) = policies::read(root, directory, &tenants, &is_class);
+    let journal = journal(root, directory);
+    let (mut remote, policy_trust) = Remote::read(root, directory, fetch);
+    remote.data_dir.clone_from(&journal.data_dir);
+    remote.ephemeral = journal.ephemeral;
+    let policy_registry = remote.options.clone();
+    let (policies, routes) = policies::read(root, remote, &tenants, &is_class);
     let (recovery, executors) = root.within("recovery", read_recovery);
     let config = Config {
         server,
         tls,
-        journal: journal(root, directory),
+        journal,
         credentials,
         tenants,
         admin_token,
@@ -85,6 +92,8 @@ fn read(root: &mut Table<'_, '_>, directory: &Path) -> Config {
         limits: root.section("limits", Limits::default()),
         policy_limits: root.section("policy_limits", PolicyLimits::default()),
         policies,
+        policy_trust,
+        policy_registry,
         routes,
         directives: root.section("directives", Directives::default()),
         recovery,

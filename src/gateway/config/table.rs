@@ -116,6 +116,11 @@ impl<'r, 'd> Table<'r, 'd> {
         self.entry(key).is_some()
     }
 
+    /// Whether an option was set anywhere: in the file, by a flag or in the environment.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.reader.places.contains_key(name)
+    }
+
     /// Whether an option of this table was taken already.
     pub(super) fn was_taken(&self, key: &str) -> bool {
         self.taken.iter().any(|taken| taken == key)

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::executors::{ExecOptions, ExecutorOptions};
 use super::options::{
-    Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits, Probes,
-    Recovery, Server, Tls,
+    Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits,
+    PolicyRegistry, PolicyTrust, Probes, Recovery, Server, Tls,
 };
 use super::overrides::variable;
 use super::section::Section;
@@ -26,8 +26,9 @@ const LISTS: &str = r#"
 #     tenant = "default"
 #     token_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
 
-# Policies to load beside the reference ones, which need no entry: from a file, or a reference
-# policy under a name and with settings of one's own. Live.
+# Policies to load beside the reference ones, which need no entry: from a `file`, with a
+# `signature_file` beside it or not; from a registry by digest, `oci = "oci://HOST/NAME@sha256:…"`;
+# or a `reference` policy under a name and with settings of one's own. Live.
 #
 #     [[policies]]
 #     name = "my-steady"
@@ -80,6 +81,10 @@ pub fn template() -> String {
     section(&mut out, "limits", "What the gateway takes at most.", &Limits::default());
     let policies = PolicyLimits::default();
     section(&mut out, "policy_limits", "What every policy is held to.", &policies);
+    let trust = "Whom to believe that a policy is the one that was meant.";
+    section(&mut out, "policy_trust", trust, &PolicyTrust::default());
+    let registries = "How registries of policies are spoken to.";
+    section(&mut out, "policy_registry", registries, &PolicyRegistry::default());
     section(&mut out, "directives", "What every directive carries.", &Directives::default());
     let recovery = Recovery::default();
     section(&mut out, "recovery", "When recovery begins and ends, and how much runs.", &recovery);

@@ -25,6 +25,7 @@ const WALLS: &[Wall] = &[
         folder: "",
         ours: &[
             "wire", "core", "policy", "journal", "gateway", "client", "sim", "cases", "replay",
+            "registry",
         ],
         others: Others::AllBut(&["wasmtime", "prometheus"]),
     },
@@ -46,7 +47,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         folder: "src/gateway",
-        ours: &["wire", "core", "policy", "journal"],
+        ours: &["wire", "core", "policy", "journal", "registry"],
         others: Others::AllBut(&["wasmtime"]),
     },
     Wall {
@@ -68,6 +69,20 @@ const WALLS: &[Wall] = &[
         folder: "src/replay",
         ours: &["wire", "core", "policy", "journal"],
         others: Others::Only(&["serde", "serde_json", "thiserror"]),
+    },
+    Wall {
+        folder: "src/registry",
+        ours: &[],
+        others: Others::AllBut(&[
+            "wasmtime",
+            "axum",
+            "prometheus",
+            "quinn",
+            "reqwest",
+            "openssl",
+            "native-tls",
+            "ring",
+        ]),
     },
     Wall { folder: "src/xtask", ours: &[], others: Others::Only(&[]) },
     // What is a policy's own stays small; only `testing` brings the cases, never into Wasm.
@@ -98,7 +113,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         folder: "tests/fuzz",
-        ours: &["wire", "core", "policy", "journal", "gateway"],
+        ours: &["wire", "core", "policy", "journal", "gateway", "registry"],
         others: Others::Only(&["libfuzzer-sys", "prost", "serde_json", "tokio", "wat"]),
     },
 ];
