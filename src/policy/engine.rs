@@ -147,6 +147,13 @@ impl Calls {
         runs
     }
 
+    /// Instances that live.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|runs| runs.strong_count() > 0).count()
+    }
+
     fn is_any(&self) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter_map(Weak::upgrade).any(|runs| runs.load(Ordering::Relaxed))

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pulsegate_core::{Class, ClassId, Classes, Incident, IncidentKind, Observation};
-use pulsegate_wire::{EarlyRule, Health, Status};
-use sha2::{Digest, Sha256};
+use pulsegate_wire::{EarlyRule, Health, Status, limits};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
@@ -17,12 +16,18 @@ use crate::breaker::Breaker;
 use crate::describe::{self, Shape};
 use crate::engine::{LOG, Shared};
 use crate::instance::{Exports, Instance, Prepared, StartError, why};
-use crate::{Error, Fault, Source, rows};
+use crate::revision::Spares;
+use crate::tally::Tally;
+use crate::{Digest, Error, Fault, Source, rows};
 
 /// A policy that passed admission.
 pub(crate) struct Policy {
+    /// Differs between any two of one process: warm instances belong to one of them.
+    pub(crate) id: u64,
     /// Name in the configuration.
     pub(crate) name: String,
+    /// What identifies its component.
+    pub(crate) digest: Digest,
     /// First 12 hexadecimal digits of its digest.
     pub(crate) revision: String,
     /// First eight bytes of its digest: tags the memory it writes.
@@ -32,9 +37,14 @@ pub(crate) struct Policy {
     pub(crate) breaker: Breaker,
     /// By class.
     pub(crate) classes: Vec<ClassPart>,
+    /// What became of it.
+    pub(crate) tally: Tally,
+    /// Instances that wait for their first call.
+    pub(crate) spares: Spares,
 }
 
 /// What differs from class to class.
+#[derive(Clone)]
 pub(crate) struct ClassPart {
     /// What `configure` gets.
     pub(crate) settings: String,
@@ -51,10 +61,22 @@ pub(crate) fn admit(
 ) -> Result<Policy, Error> {
     let Source { name, bytes, settings } = source;
     let prepared = prepare(engine, &name, &bytes)?;
+    configure(prepared, Digest::of(&bytes), &settings, classes, executors)
+}
+
+/// Makes a policy of what was compiled: tries it for every class.
+pub(crate) fn configure(
+    prepared: Prepared,
+    digest: Digest,
+    settings: &serde_json::Value,
+    classes: &Classes,
+    executors: &[(String, u32)],
+) -> Result<Policy, Error> {
+    let name = prepared.policy.to_string();
     let mut shape: Option<Shape> = None;
     let mut parts = Vec::new();
     for (id, class) in classes.iter() {
-        let settings = configuration(class, executors, &settings);
+        let settings = configuration(class, executors, settings);
         let refused = |error| start_error(&name, class, error);
         let mut instance = prepared.start(&settings).map_err(refused)?;
         let described = instance.describe(&prepared.exports).map_err(refused)?;
@@ -67,19 +89,31 @@ pub(crate) fn admit(
         try_canary(&name, &prepared, &mut instance, shape, (id, class), executors)?;
         parts.push(ClassPart { settings, early });
     }
-    let digest = Sha256::digest(&bytes);
-    let tag = u64::from_be_bytes(std::array::from_fn(|i| digest[i]));
-    let limits = &engine.limits;
+    let limits = &prepared.engine.limits;
     let window_ms = u64::try_from(limits.breaker_window.as_millis()).unwrap_or(u64::MAX);
     Ok(Policy {
-        revision: format!("{:012x}", tag >> 16),
-        tag,
+        id: Policy::next_id(),
+        digest,
+        revision: digest.short(),
+        tag: digest.tag(),
+        breaker: Breaker::new(limits.breaker_faults, window_ms),
         prepared,
         shape: shape.unwrap_or_default(),
-        breaker: Breaker::new(limits.breaker_faults, window_ms),
         classes: parts,
+        tally: Tally::default(),
+        spares: Spares::default(),
         name,
     })
+}
+
+/// Refuses a name that no policy may have.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if name.is_empty() || name.len() > limits::NAME_BYTES || !name.bytes().all(allowed) {
+        let reason = "it must be 1 to 63 bytes of [A-Za-z0-9._-]";
+        return Err(Error::Name { name: name.to_owned(), reason });
+    }
+    Ok(())
 }
 
 /// Compiles a component and checks what can be checked without running it.

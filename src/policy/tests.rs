@@ -5,6 +5,7 @@ mod equality;
 mod faults;
 mod routes;
 mod rows_form;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
