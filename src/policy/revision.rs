@@ -21,6 +21,10 @@ use crate::{Counts, Engine, Error, Source};
 /// to 1 MiB each, and for threads beyond it the first call takes 20 to 60 µs more.
 const SPARES: usize = 64;
 
+/// How much nicer than others a thread is that compiles while agents beat. Source: chosen; it gets
+/// a tenth of a core that somebody else wants (Linux, `sched_prio_to_weight`).
+const GENTLE: i32 = 10;
+
 /// What identifies a revision: the SHA-256 of its component.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
@@ -49,6 +53,31 @@ impl Revision {
     ) -> Result<Self, Error> {
         loader::check_name(&source.name)?;
         loader::admit(&engine.shared, source, classes, executors).map(|policy| Self(policy.into()))
+    }
+
+    /// The same while agents beat: on one thread, of a priority that gives way to all others. Takes
+    /// longer by as many cores as there are.
+    ///
+    /// # Errors
+    /// As [`Self::admit`]; and [`Error::Engine`] when there is no thread for it.
+    pub fn admit_gently(
+        engine: &Engine,
+        source: Source,
+        classes: &Classes,
+        executors: &[(String, u32)],
+    ) -> Result<Self, Error> {
+        // Of Linux' threads each has a priority of its own.
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .thread_name(|_| "policy-compile".to_owned())
+            .start_handler(|_| {
+                // Where it is not allowed it is as nice as the others.
+                let _ = rustix::process::nice(GENTLE);
+            });
+        let threads = threads.build().map_err(|error| Error::Engine {
+            reason: format!("no thread to compile on: {error}"),
+        })?;
+        threads.install(|| Self::admit(engine, source, classes, executors))
     }
 
     /// The same component under other settings, classes or executors, without compiling it again.

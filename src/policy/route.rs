@@ -9,7 +9,7 @@ use pulsegate_core::{Classes, TenantId, builtin};
 use crate::loader::Policy;
 use crate::set::QUESTIONS;
 use crate::share::Chosen;
-use crate::{Agent, Error, Named, Role};
+use crate::{Agent, Error, Named, Revision, Role};
 
 /// Which agents a rule is about; what is `None` or empty matches all.
 #[derive(Clone, Debug, Default)]
@@ -126,21 +126,30 @@ impl Names {
         self.names.iter().map(|meaning| meaning.name.as_str())
     }
 
-    pub(crate) fn add(&mut self, named: Named) {
-        let Named { name, enforced, candidate } = named;
-        let mut index = |policy: &Arc<Policy>, role| {
-            self.texts.push(name.clone());
-            self.policies.push(policy.clone());
-            self.roles.push(role);
-            self.policies.len() as u16
-        };
-        let enforced = enforced.map(|revision| index(&revision.0, Role::Enforced));
-        let candidate = candidate.map(|(revision, share)| {
-            let chosen = Chosen::new(&name, share);
-            let role = if chosen.is_shadow() { Role::Shadow } else { Role::Canary };
-            (index(&revision.0, role), chosen)
-        });
-        self.names.push(Meaning { name, enforced, candidate });
+    /// Adds a name with what is enforced of it.
+    pub(crate) fn add(&mut self, named: &Named) {
+        let enforced = named.enforced.as_ref();
+        let enforced = enforced.map(|revision| self.index(named, revision, Role::Enforced));
+        let name = named.name.clone();
+        self.names.push(Meaning { name, enforced, candidate: None });
+    }
+
+    /// Adds what is on trial of a name that was added.
+    pub(crate) fn add_candidate(&mut self, named: &Named) {
+        let Some((revision, share)) = &named.candidate else { return };
+        let chosen = Chosen::new(&named.name, share.clone());
+        let role = if chosen.is_shadow() { Role::Shadow } else { Role::Canary };
+        let index = self.index(named, revision, role);
+        if let Some(meaning) = self.names.iter_mut().find(|meaning| meaning.name == named.name) {
+            meaning.candidate = Some((index, chosen));
+        }
+    }
+
+    fn index(&mut self, named: &Named, revision: &Revision, role: Role) -> u16 {
+        self.texts.push(named.name.clone());
+        self.policies.push(revision.0.clone());
+        self.roles.push(role);
+        self.policies.len() as u16
     }
 
     /// What a route means that gives this name to a question.

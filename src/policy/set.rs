@@ -147,10 +147,12 @@ impl PolicySet {
         at_most("policies", named.len(), POLICIES_MAX)?;
         at_most("routes", routes.len(), ROUTES_MAX)?;
         let mut names = Names::default();
-        for one in named {
+        for one in &named {
             check_taken(names.known(), &one.name)?;
             names.add(one);
         }
+        // After all that are enforced, so that a trial leaves their indices as they are.
+        named.iter().for_each(|one| names.add_candidate(one));
         let routes = routes
             .into_iter()
             .enumerate()
@@ -266,6 +268,20 @@ impl PolicySet {
             format!("{}@{}{trial}", policy.name, policy.revision)
         };
         all.map(text).collect()
+    }
+
+    /// Whether any policy is in shadow.
+    #[must_use]
+    pub fn has_shadow(&self) -> bool {
+        self.watched.iter().any(|list| list.len() > 1)
+    }
+
+    /// The policies in shadow of an assignment, each once.
+    pub fn shadows(&self, assignment: Assignment) -> impl Iterator<Item = u16> {
+        let all = [Subject::Health, Subject::Cadence, Subject::Recovery];
+        let all = all.map(|subject| self.watched(assignment, subject));
+        let is_new = move |at: usize| all[at] != 0 && !all[..at].contains(&all[at]);
+        (0..all.len()).filter(move |at| is_new(*at)).map(move |at| all[at])
     }
 
     /// What the policy of an index is in this set.

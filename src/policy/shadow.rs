@@ -175,15 +175,13 @@ impl Worker {
 /// Counts what was compared with the revisions that it is about: one, or one for each question.
 fn tell(set: &PolicySet, [health, cadence]: [u16; 2], watched: &Watched) {
     let was_judged = watched.health.is_some();
-    if was_judged && health != cadence {
-        if let Some(policy) = set.policy(health) {
-            policy.tally.compared(watched.health_differs, None);
-        }
-    }
     let is_fellow = health == cadence;
-    if let (Some(policy), Some(difference)) = (set.policy(cadence), watched.difference) {
+    let paced = set.policy(cadence).zip(watched.difference);
+    if let Some((policy, difference)) = paced {
         policy.tally.compared(is_fellow && watched.health_differs, Some(difference));
-    } else if let Some(policy) = set.policy(health).filter(|_| was_judged && is_fellow) {
+    }
+    let is_told = is_fellow && paced.is_some();
+    if let Some(policy) = set.policy(health).filter(|_| was_judged && !is_told) {
         policy.tally.compared(watched.health_differs, None);
     }
 }

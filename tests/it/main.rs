@@ -23,6 +23,7 @@ mod loss;
 mod lossy;
 mod metrics;
 mod misbehaving;
+mod policies;
 mod process;
 mod quic;
 mod quic_client;

@@ -12,7 +12,7 @@ use super::read::bounded;
 use super::table::Table;
 
 /// Largest component of a policy, in bytes: twice that of a Python guest.
-const COMPONENT_BYTES: u64 = 64 * 1024 * 1024;
+pub const COMPONENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Most policies and most routes.
 const MAX: usize = 64;
 
@@ -23,8 +23,10 @@ pub struct PolicySource {
     pub name: String,
     /// Where it came from, for people.
     pub origin: String,
-    /// The component.
+    /// The component; empty for one that is uploaded.
     pub bytes: Arc<[u8]>,
+    /// There is no component here: operators upload it.
+    pub uploaded: bool,
     /// Settings, handed to it as JSON.
     pub settings: serde_json::Value,
 }
@@ -41,7 +43,7 @@ impl Reference {
 }
 
 impl PolicySource {
-    pub(super) fn source(&self) -> policy::Source {
+    pub(crate) fn source(&self) -> policy::Source {
         policy::Source {
             name: self.name.clone(),
             bytes: self.bytes.to_vec(),
@@ -55,6 +57,7 @@ impl PolicySource {
             name: name.to_owned(),
             origin: format!("reference policy {name}"),
             bytes: Arc::from(*bytes),
+            uploaded: false,
             settings: serde_json::Value::Object(serde_json::Map::new()),
         })
     }
@@ -64,6 +67,7 @@ impl PolicySource {
         let name: Option<String> = table.value("name");
         let file: Option<PathBuf> = table.value("file");
         let reference: Option<String> = table.value("reference");
+        let uploaded = table.value("uploaded").unwrap_or(false);
         let settings = match table.take("settings") {
             Some(value) => json(value.get_ref()),
             None => serde_json::Value::Object(serde_json::Map::new()),
@@ -82,7 +86,8 @@ impl PolicySource {
             return None;
         }
         let (origin, bytes) = match (file, reference) {
-            (Some(file), None) => {
+            (None, None) if uploaded => ("uploads".to_owned(), Arc::default()),
+            (Some(file), None) if !uploaded => {
                 let path = directory.join(file);
                 match component(&path) {
                     Ok(bytes) => (path.display().to_string(), bytes),
@@ -92,7 +97,7 @@ impl PolicySource {
                     }
                 }
             }
-            (None, Some(reference)) => match Self::reference(&reference) {
+            (None, Some(reference)) if !uploaded => match Self::reference(&reference) {
                 Some(found) => (found.origin, found.bytes),
                 None => {
                     table.problem("reference", format!("must be one of {}", reference_names()));
@@ -100,11 +105,11 @@ impl PolicySource {
                 }
             },
             _ => {
-                table.problem("", "needs either file or reference");
+                table.problem("", "needs one of file, reference and uploaded");
                 return None;
             }
         };
-        Some(Self { name, origin, bytes, settings })
+        Some(Self { name, origin, bytes, uploaded, settings })
     }
 }
 

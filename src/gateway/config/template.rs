@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::executors::{ExecOptions, ExecutorOptions};
 use super::options::{
     Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits, Probes,
-    Recovery, Server, Tls,
+    Recovery, Rollout, Server, Tls,
 };
 use super::overrides::variable;
 use super::section::Section;
@@ -26,8 +26,9 @@ const LISTS: &str = r#"
 #     tenant = "default"
 #     token_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
 
-# Policies to load beside the reference ones, which need no entry: from a file, or a reference
-# policy under a name and with settings of one's own. Live.
+# Policies to load beside the reference ones, which need no entry: from a file, a reference policy
+# under a name and with settings of one's own, or `uploaded = true` for one that operators upload
+# (PUT /v1/policies/NAME); until they do, routes that name it decide nothing. Live.
 #
 #     [[policies]]
 #     name = "my-steady"
@@ -80,6 +81,8 @@ pub fn template() -> String {
     section(&mut out, "limits", "What the gateway takes at most.", &Limits::default());
     let policies = PolicyLimits::default();
     section(&mut out, "policy_limits", "What every policy is held to.", &policies);
+    let rollout = "Policies that operators upload, and how long they are kept.";
+    section(&mut out, "rollout", rollout, &Rollout::default());
     section(&mut out, "directives", "What every directive carries.", &Directives::default());
     let recovery = Recovery::default();
     section(&mut out, "recovery", "When recovery begins and ends, and how much runs.", &recovery);
