@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use http::HeaderValue;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
-use pulsegate_policy::Engine;
+use pulsegate_policy::{Cache, Engine};
 use pulsegate_wire::event::{Reconfigured, TimeHeld};
 use pulsegate_wire::{Command, EventKind};
 use tokio::runtime::Runtime;
@@ -153,7 +153,7 @@ impl Gateway {
     ) -> Result<Self, Error> {
         Self::check_listeners(&config)?;
         check_place(&config)?;
-        let engine = Engine::new(config.policy_limits())?;
+        let engine = engine(&config)?;
         let (prepared, policies) = rollout::Prepared::load(&engine, &config)?;
         let count = worker_count(&config);
         let doors = open(&config, count)?;
@@ -441,6 +441,19 @@ fn control_threads() -> io::Result<Runtime> {
 /// A runtime must not be waited for inside of another.
 fn end(control: Runtime) {
     control.shutdown_background();
+}
+
+/// What compiles policies, with what was compiled before where that can be trusted.
+fn engine(config: &Config) -> Result<Engine, pulsegate_policy::Error> {
+    let engine = Engine::new(config.policy_limits())?;
+    match config.code_dir().map(|directory| Cache::open(&directory)) {
+        None => Ok(engine),
+        Some(Ok(cache)) => Ok(engine.with_cache(cache)),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "compiled code is not kept: policies are compiled at each start");
+            Ok(engine)
+        }
+    }
 }
 
 /// Threads that call policies for heartbeats.

@@ -16,13 +16,14 @@ const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
 const SIMULATOR: &str = include_str!("simulator.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
     SILENCE,
     include_str!("cadence.md"),
     POLICIES,
+    include_str!("rollout.md"),
     include_str!("recovery.md"),
     LEASES,
     JOURNAL,

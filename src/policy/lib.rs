@@ -21,6 +21,7 @@
 mod batch;
 mod bindings;
 mod breaker;
+mod cache;
 mod describe;
 mod engine;
 mod error;
@@ -46,6 +47,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use cache::{Cache, CacheError};
 pub use engine::Engine;
 pub use error::Error;
 pub use evaluation::{Call, Evaluation, Fault, Item, Memory};

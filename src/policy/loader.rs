@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use pulsegate_core::{Class, ClassId, Classes, Incident, IncidentKind, Observation};
 use pulsegate_wire::{EarlyRule, Health, Status, limits};
-use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::breaker::Breaker;
@@ -60,8 +59,9 @@ pub(crate) fn admit(
     executors: &[(String, u32)],
 ) -> Result<Policy, Error> {
     let Source { name, bytes, settings } = source;
-    let prepared = prepare(engine, &name, &bytes)?;
-    configure(prepared, Digest::of(&bytes), &settings, classes, executors)
+    let digest = Digest::of(&bytes);
+    let prepared = prepare(engine, &name, &bytes, digest)?;
+    configure(prepared, digest, &settings, classes, executors)
 }
 
 /// Makes a policy of what was compiled: tries it for every class.
@@ -117,9 +117,15 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// Compiles a component and checks what can be checked without running it.
-fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
+fn prepare(
+    engine: &Arc<Shared>,
+    name: &str,
+    bytes: &[u8],
+    digest: Digest,
+) -> Result<Prepared, Error> {
     let policy = || name.to_owned();
-    let component = Component::from_binary(&engine.wasm, bytes)
+    let component = engine
+        .compile(bytes, digest)
         .map_err(|error| Error::NotAComponent { policy: policy(), reason: why(&error) })?;
     for (import, item) in component.component_type().imports(&engine.wasm) {
         if import != LOG && !holds_only_types(engine, &item.ty) {

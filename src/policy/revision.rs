@@ -237,6 +237,11 @@ impl Digest {
         format!("{self}").chars().take(12).collect()
     }
 
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Its first eight bytes.
     pub(crate) fn tag(&self) -> u64 {
         u64::from_be_bytes(std::array::from_fn(|at| self.0[at]))

@@ -11,7 +11,10 @@ mod journal;
 mod policies;
 
 pub use journal::{DeadLetterPage, DeadLetterView, JournalView, PurgeView, ReplayView};
-pub use policies::{FaultsView, PolicyPage, PolicyView, RevisionView, ShadowView, TrialView};
+pub use policies::{
+    FaultsView, PolicyCanary, PolicyMode, PolicyPage, PolicyView, RevisionView, ShadowView,
+    TrialView,
+};
 
 use crate::{Event, Health, State, Status};
 

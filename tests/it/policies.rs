@@ -9,7 +9,7 @@ use pulsegate_gateway::server::Gateway;
 use pulsegate_policy::{Digest, fixtures, reference};
 use serde_json::{Value, json};
 
-use crate::process::{Scratch, Serving, eventually};
+use crate::process::{Scratch, Serving, eventually, pulsegate, stderr};
 use crate::support::{Answer, Client, start};
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -568,4 +568,54 @@ fn the_operators_token_guards_uploads() {
     let page = format!("{WASM}origin: http://example.org\r\n");
     let answer = client.request("PUT", "/v1/policies/p", &page, b"x");
     assert_eq!(answer.problem(), "forbidden");
+}
+
+#[test]
+fn the_commands_roll_out_a_policy_and_take_it_back() {
+    let home = Home::new("policies-cli");
+    let gateway = home.start();
+    let file = |name: &str| {
+        let path = home.0.path().join(format!("{name}.wasm"));
+        std::fs::write(&path, component(name)).expect("a file");
+        path.to_str().expect("a name in UTF-8").to_owned()
+    };
+    let (steady, queue) = (file("steady"), file("queue-pressure"));
+    let put = gateway.ask(&["policy", "put", "p", &steady, "--enforce"]);
+    assert_eq!(put["enforced"], Digest::of(component("steady")).to_string());
+    assert_eq!(gateway.ask(&["policy", "put", "p", &queue])["trial"]["mode"], "shadow");
+    let canary = gateway.ask(&["policy", "canary", "p", "--percent", "12.5"]);
+    assert_eq!(canary["trial"]["percent"], 12.5);
+    let labelled = gateway.ask(&["policy", "canary", "p", "--label", "ring:0"]);
+    assert_eq!(labelled["trial"]["labels"], json!({"ring": "0"}));
+    let enforced = gateway.ask(&["policy", "mode", "p", "enforce"]);
+    assert_eq!(enforced["before"], Digest::of(component("steady")).to_string());
+    assert_eq!(gateway.ask(&["policy", "rollback", "p"])["enforced"], put["enforced"]);
+    let listed = gateway.ask(&["policy", "list"]);
+    assert_eq!(listed["policies"].as_array().expect("policies").len(), 3);
+    let said = |args: &[&str]| pulsegate(&[&["policy"], args, &["--url", &gateway.url]].concat());
+    let shown = said(&["show", "p"]);
+    let text = String::from_utf8(shown.stdout).expect("text");
+    assert!(text.starts_with(&format!("p enforces {}", revision("steady"))), "{text}");
+    let refused = said(&["put", "p", "Cargo.toml"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("policy_refused"), "{}", stderr(&refused));
+    assert_eq!(said(&["rollback", "p"]).status.code(), Some(1));
+    assert_eq!(said(&["delete", "p"]).status.code(), Some(1), "a route needs it");
+    assert_eq!(said(&["put", "p", "no-such-file"]).status.code(), Some(64));
+}
+
+#[test]
+fn compiled_code_is_kept_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new("policies-code");
+    let compiled = home.0.path().join("data/compiled");
+    kill(home.start());
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    };
+    assert_eq!((mode(&compiled), mode(&compiled.join("key"))), (0o700, 0o600));
+    // Others could have written there: it is not used, and the gateway starts.
+    std::fs::set_permissions(&compiled, std::fs::Permissions::from_mode(0o777)).expect("ours");
+    let gateway = home.start();
+    assert_eq!(paced(&beat(&mut gateway.client(), "a", 1, 0)).0, "steady");
 }

@@ -12,9 +12,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use pulsegate_policy::{Share, WHOLE};
-use pulsegate_wire::view::{PolicyPage, PolicyView};
+use pulsegate_wire::view::{PolicyCanary, PolicyMode, PolicyPage, PolicyView};
 use pulsegate_wire::{Code, Problem, limits};
-use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::State;
@@ -38,23 +37,6 @@ impl Default for Uploads {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(1)))
     }
-}
-
-/// Body of `POST /v1/policies/{name}/mode`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mode {
-    mode: Option<String>,
-    revision: Option<String>,
-}
-
-/// Body of `POST /v1/policies/{name}/canary`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Canary {
-    percent: Option<f64>,
-    labels: Option<BTreeMap<String, String>>,
-    revision: Option<String>,
 }
 
 /// `GET /v1/policies`
@@ -131,10 +113,10 @@ pub(super) async fn mode(
 ) -> Result<Json<PolicyView>, Refused> {
     none(params)?;
     let name = name(id)?;
-    let Mode { mode, revision } = read(&headers, body).await?.unwrap_or_default();
-    let enforce = match mode.as_deref() {
-        Some("enforce") => true,
-        Some("shadow") => false,
+    let PolicyMode { mode, revision } = read(&headers, body).await?.unwrap_or_default();
+    let enforce = match mode.as_str() {
+        "enforce" => true,
+        "shadow" => false,
         _ => return Err(Refused::field("mode", "must be enforce or shadow")),
     };
     let which = which(revision);
@@ -151,7 +133,8 @@ pub(super) async fn canary(
 ) -> Result<Json<PolicyView>, Refused> {
     none(params)?;
     let name = name(id)?;
-    let Canary { percent, labels, revision } = read(&headers, body).await?.unwrap_or_default();
+    let PolicyCanary { percent, labels, revision } =
+        read(&headers, body).await?.unwrap_or_default();
     let share = match (percent, labels) {
         (Some(percent), None) => percentage("percent", percent)?,
         (None, Some(labels)) => labelled("labels", labels)?,

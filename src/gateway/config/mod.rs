@@ -187,6 +187,14 @@ impl Config {
         sources.map(PolicySource::source).collect()
     }
 
+    /// Where compiled code is kept; `None` where none is.
+    #[must_use]
+    pub fn code_dir(&self) -> Option<PathBuf> {
+        let data = self.journal.data_dir.as_ref();
+        let data = data.filter(|_| self.rollout.cache && !self.journal.ephemeral);
+        data.map(|data| data.join("compiled"))
+    }
+
     /// Where uploaded policies are kept; `None` where nothing outlives the process.
     #[must_use]
     pub fn policies_dir(&self) -> Option<PathBuf> {

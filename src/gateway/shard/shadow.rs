@@ -210,7 +210,8 @@ fn run(shards: &Weak<Shards>) {
         thread::park_timeout(pause);
         let Some(shards) = shards.upgrade() else { return };
         let Waiting { items, sets } = shards.shadows.take();
-        let has_shadow = shards.policies.load().has_shadow();
+        let policies = shards.policies.load_full();
+        let has_shadow = policies.has_shadow();
         pause = if has_shadow { LOOK } else { REST };
         if !has_shadow && items.is_empty() {
             // Its instances are of sets that nobody uses any more.
@@ -219,6 +220,10 @@ fn run(shards: &Weak<Shards>) {
         budget.accrue(Instant::now());
         for item in &items {
             let set = &sets[item.set];
+            if set.generation() != policies.generation() {
+                // A trial that has ended, or goes on among others: its next heartbeat is compared.
+                continue;
+            }
             if budget.is_left() {
                 let began = Instant::now();
                 shards.compare(item, set, &mut worker);

@@ -51,6 +51,33 @@ pub struct TrialView {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What `POST /v1/policies/{name}/mode` asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyMode {
+    /// `enforce` or `shadow`.
+    pub mode: String,
+    /// The revision: `configured`, a digest, or six and more of its first digits; absent for what
+    /// is on trial, else what is enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// What `POST /v1/policies/{name}/canary` asks for: a percentage, or labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyCanary {
+    /// Share of the agents, in percent: 0.01 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// Labels that an agent must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The revision, as in [`PolicyMode`]; absent for what is on trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
 /// One revision of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionView {
