@@ -93,8 +93,8 @@ impl Asked {
         Ok(body)
     }
 
-    /// The body of `PUT path` with bytes of this media type; waits for as long as a gateway may take
-    /// to look at them.
+    /// The body of `PUT path` with bytes of this media type; waits as long as a gateway may take to
+    /// look at them.
     pub(super) async fn upload(
         &mut self,
         path: &str,

@@ -450,7 +450,7 @@ fn engine(config: &Config) -> Result<Engine, pulsegate_policy::Error> {
         None => Ok(engine),
         Some(Ok(cache)) => Ok(engine.with_cache(cache)),
         Some(Err(error)) => {
-            tracing::warn!(%error, "compiled code is not kept: policies are compiled at each start");
+            tracing::warn!(%error, "compiled code is not kept; each start compiles anew");
             Ok(engine)
         }
     }

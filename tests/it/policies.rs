@@ -54,10 +54,11 @@ fn shown(client: &mut Client, name: &str) -> Value {
 }
 
 fn beat(client: &mut Client, id: &str, sequence: u64, queue: u64) -> Value {
-    let body = format!(
-        r#"{{"agent_id":"{id}","incarnation":1,"sequence":{sequence},"metrics":{{"queue_depth":{queue}}}}}"#
-    );
-    let answer = client.beat(&body);
+    let metrics = json!({ "queue_depth": queue });
+    let body = json!({
+        "agent_id": id, "incarnation": 1, "sequence": sequence, "metrics": metrics,
+    });
+    let answer = client.beat(&body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.json());
     answer.json()
 }

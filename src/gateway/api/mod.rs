@@ -7,8 +7,8 @@
 //! Every error is a problem document (RFC 9457) of the one table in `wire`. Every route does a
 //! bounded amount of work at a time.
 //!
-//! This room may touch `shard`, `lease`, `rollout`, `admission`, `watch`, `durable`, `clock`, `config` and
-//! `telemetry`.
+//! This room may touch `shard`, `lease`, `rollout`, `admission`, `watch`, `durable`, `clock`,
+//! `config` and `telemetry`.
 
 mod agents;
 mod chunks;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pulsegate_policy::{self as policy, Engine, Named, PolicySet, Revision, Source};
+use pulsegate_policy::{self as policy, Engine, Named, PolicySet, Revision, Share, Source};
 
 use super::Refusal;
 use super::store::{Store, Tracks};
@@ -263,12 +263,13 @@ impl Inner {
         named.collect()
     }
 
-    /// Every revision that is in use.
-    pub(super) fn revisions(&self) -> Vec<Revision> {
+    /// Every revision that agents depend on.
+    pub(super) fn obeyed(&self) -> Vec<Revision> {
         let named = self.named(&self.tracks).into_iter();
         named
             .flat_map(|one| {
-                one.enforced.into_iter().chain(one.candidate.map(|(revision, _)| revision))
+                let trial = one.candidate.filter(|(_, share)| *share != Share::Shadow);
+                one.enforced.into_iter().chain(trial.map(|(revision, _)| revision))
             })
             .collect()
     }

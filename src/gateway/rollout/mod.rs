@@ -170,7 +170,7 @@ impl Reload<'_> {
     pub fn apply(mut self) {
         let before = self.before.take();
         let Some(policies) = self.policies.take() else { return };
-        let was = before.map(|before| before.revisions()).unwrap_or_default();
+        let was = before.map(|before| before.obeyed()).unwrap_or_default();
         self.rollout.shared.take_over(&mut self.guard, &was, policies);
     }
 }
@@ -187,7 +187,7 @@ impl Drop for Reload<'_> {
 impl Shared {
     /// Swaps to a set, with instances of what is new in it made before.
     fn take_over(&self, inner: &mut Inner, was: &[policy::Revision], policies: PolicySet) {
-        for revision in inner.revisions() {
+        for revision in inner.obeyed() {
             if !was.iter().any(|known| known.is(&revision)) {
                 revision.warm_up(self.threads);
                 inner.warming.push(Warming::new(revision));

@@ -234,7 +234,7 @@ impl Rollout {
         let policies = inner.assemble(&self.shared.engine, &tracks)?;
         inner.store.save(&tracks, &inner.saved)?;
         inner.is_unsaved = false;
-        let was = inner.revisions();
+        let was = inner.obeyed();
         inner.saved = tracks.clone();
         inner.tracks = tracks;
         self.shared.take_over(inner, &was, policies);

@@ -117,7 +117,7 @@ impl Shared {
             }
         };
         let failed = revision(inner, name, pick);
-        let was = inner.revisions();
+        let was = inner.obeyed();
         inner.tracks = tracks;
         inner.is_unsaved = true;
         inner.broken.remove(&(name.to_owned(), pick));
