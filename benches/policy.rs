@@ -1,6 +1,8 @@
 //! What a policy costs: nanoseconds a call, against an empty call in the same process.
 //!
 //! `cargo bench --bench policy`; the sizes of the components are printed first.
+//! `PULSEGATE_BENCH_COMPONENT=FILE` also loads that component, and if it is large enough to be kept
+//! in the cache of compiled code, loads it from there.
 
 #![allow(missing_docs, reason = "a bench has no public face")]
 #![allow(clippy::print_stderr, reason = "the sizes are part of the result")]
@@ -11,8 +13,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pulsegate_core::{ClassId, Classes, Observation, Signals, TenantId, builtin};
 use pulsegate_policy::{
-    Assignment, Engine, Evaluation, Item, Limits, Memory, PolicySet, Route, Source, Worker,
-    fixtures, reference,
+    Assignment, Cache, Engine, Evaluation, Item, Limits, Memory, PolicySet, Revision, Route,
+    Source, Worker, fixtures, reference,
 };
 
 const NORMAL: ClassId = ClassId(1);
@@ -132,12 +134,44 @@ fn sizes(_: &mut Criterion) {
     }
 }
 
+/// From bytes to a policy that can be asked: compiled, and where it is large enough from the cache.
+fn loading(c: &mut Criterion) {
+    let mut all: Vec<(String, Vec<u8>)> =
+        reference::ALL.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
+    if let Some(file) = std::env::var_os("PULSEGATE_BENCH_COMPONENT") {
+        all.push(("file".to_owned(), std::fs::read(file).expect("a component")));
+    }
+    let directory = std::env::temp_dir().join(format!("pulsegate-bench-{}", std::process::id()));
+    let limits = Limits { memory_bytes: 256 << 20, ..Limits::default() };
+    let plain = Engine::new(limits.clone()).expect("an engine");
+    let cache = Cache::open(&directory).expect("a cache");
+    let cached = Engine::new(limits).expect("an engine").with_cache(cache);
+    let mut group = c.benchmark_group("policy/load");
+    group.sample_size(10);
+    for (name, bytes) in &all {
+        let admit = |engine: &Engine| {
+            let (name, bytes) = ("p".to_owned(), bytes.clone());
+            let source = Source { name, bytes, settings: serde_json::Value::Null };
+            Revision::admit(engine, source, &Classes::default(), &[]).expect("it is admitted")
+        };
+        group.bench_function(format!("compiled/{name}"), |b| b.iter(|| admit(&plain)));
+        // The first admission fills the cache.
+        admit(&cached);
+        let is_kept = std::fs::read_dir(&directory).is_ok_and(|files| files.count() > 1);
+        if is_kept {
+            group.bench_function(format!("cached/{name}"), |b| b.iter(|| admit(&cached)));
+        }
+    }
+    group.finish();
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
 criterion_group! {
     name = policy;
     config = Criterion::default()
         .sample_size(30)
         .measurement_time(std::time::Duration::from_secs(2))
         .warm_up_time(std::time::Duration::from_millis(300));
-    targets = sizes, empty_call, one_by_one, in_batches
+    targets = sizes, empty_call, one_by_one, in_batches, loading
 }
 criterion_main!(policy);

@@ -16,6 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// which takes minutes where the journal is large and the disk is slow.
 const DOWNLOAD_PAUSE: Duration = Duration::from_secs(600);
 
+/// Longest time that an upload takes. Source: chosen; a gateway answers within 30 s, and goes on
+/// with what takes longer.
+const UPLOAD: Duration = Duration::from_secs(60);
+
 /// Which gateway to ask, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Gateway {
@@ -87,6 +91,27 @@ impl Asked {
         let (status, body) = self.exchange(method, path, body, TIMEOUT).await?;
         self.accept(status, &body)?;
         Ok(body)
+    }
+
+    /// The body of `PUT path` with bytes of this media type; waits as long as a gateway may take to
+    /// look at them.
+    pub(super) async fn upload(
+        &mut self,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        let request = self.connection.upload(path, media_type, body.into());
+        let answer = tokio::time::timeout(UPLOAD, request).await;
+        let why = match answer {
+            Ok(Ok(response)) => {
+                self.accept(response.status(), response.body())?;
+                return Ok(response.into_body().to_vec());
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it takes longer than {} s", UPLOAD.as_secs()),
+        };
+        Err(Failure::new(Exit::Unavailable, format!("no answer from {}: {why}", self.url)))
     }
 
     /// What `GET path` is answered with, whatever it is, within this time.

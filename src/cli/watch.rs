@@ -229,8 +229,14 @@ fn details(event: &Event) -> String {
         Some(EventKind::TimeHeld(span)) => text::duration(span.lasted_ms),
         Some(EventKind::PoliciesChanged(changed)) => changed.policies.join(", "),
         Some(EventKind::PolicyTripped(tripped)) => {
-            let how = if tripped.open { "answered by the built-in one" } else { "in use again" };
-            format!("{}: {how}", tripped.policy)
+            let how = match tripped.returned_to.as_str() {
+                "" if tripped.open => "answered by the built-in one".to_owned(),
+                "" => "in use again".to_owned(),
+                "none" => "taken back".to_owned(),
+                to => format!("taken back; {to} is obeyed"),
+            };
+            let at = if tripped.revision.is_empty() { "" } else { "@" };
+            format!("{}{at}{}: {how}", tripped.policy, tripped.revision)
         }
         _ => String::new(),
     }

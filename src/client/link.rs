@@ -90,6 +90,22 @@ impl Connection {
         Ok(answer)
     }
 
+    /// Sends `PUT path` with bytes of this media type over a connection of its own, once: what is
+    /// large is not sent again by itself.
+    ///
+    /// # Errors
+    /// [`LinkError`], when no answer came back; it may have been taken.
+    pub async fn upload(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, LinkError> {
+        let mut request = self.compose(Method::PUT, path, body)?;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        send(&mut self.connect().await?, request).await
+    }
+
     /// Sends `GET path` over a connection of its own and hands the body over in pieces, however
     /// long it is; that of an answer other than a success comes back with it.
     ///

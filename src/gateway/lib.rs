@@ -7,7 +7,7 @@
 //!       recovery, witness, telemetry, config, clock
 //! ```
 //! Rooms import only forwards along these arrows; `api` serves operators beside the way of a
-//! heartbeat, and [`server`] puts everything together.
+//! heartbeat, `rollout` swaps its policies, and [`server`] puts everything together.
 
 pub mod admission;
 pub mod api;
@@ -16,6 +16,7 @@ pub mod config;
 pub mod durable;
 pub mod lease;
 pub mod recovery;
+pub mod rollout;
 pub mod server;
 pub mod shard;
 pub mod telemetry;

@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use http::HeaderValue;
 use pulsegate_core::{Action, ActionOutcome, Event, Suspicion, TenantId};
-use pulsegate_policy::{Engine, PolicySet};
-use pulsegate_wire::event::{PoliciesChanged, Reconfigured, TimeHeld};
+use pulsegate_policy::{Cache, Engine};
+use pulsegate_wire::event::{Reconfigured, TimeHeld};
 use pulsegate_wire::{Command, EventKind};
 use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, watch};
@@ -28,7 +28,8 @@ use crate::config::{Certificate, Config};
 use crate::durable::Durable;
 use crate::lease::Leases;
 use crate::recovery::{Fleet, Recovery};
-use crate::shard::{Quota, Shards, drive, keep};
+use crate::rollout::{self, Rollout, watch_over};
+use crate::shard::{Quota, Shards, drive, keep, watch_shadows};
 use crate::telemetry::Telemetry;
 use crate::transport::{
     self, BindError, Bound, Certificates, ConnectionLimits, Endpoint, Lane, Phase, Shared, Worker,
@@ -67,6 +68,7 @@ pub struct Gateway {
     hub: Arc<Hub>,
     telemetry: Telemetry,
     engine: Engine,
+    rollout: Rollout,
     /// `None` for cleartext.
     certificates: Option<Arc<Certificates>>,
     config: Arc<ArcSwap<Config>>,
@@ -151,17 +153,20 @@ impl Gateway {
     ) -> Result<Self, Error> {
         Self::check_listeners(&config)?;
         check_place(&config)?;
-        let engine = Engine::new(config.policy_limits())?;
-        let policies = load_policies(&engine, &config)?;
+        let engine = engine(&config)?;
+        let (prepared, policies) = rollout::Prepared::load(&engine, &config)?;
         let count = worker_count(&config);
         let doors = open(&config, count)?;
         let (addresses, certificates) = (doors.addresses, doors.certificates.clone());
         let house = House::open(&config, count, policies)?;
         let current = Arc::new(ArcSwap::new(config.clone()));
+        let rollout = Rollout::new(prepared, house.rollout(&engine, policy_threads(&config)));
         let ready = Arc::new(AtomicBool::new(false));
         let router = api::router(api::State {
             shards: house.shards.clone(),
             leases: house.leases.clone(),
+            rollout: rollout.clone(),
+            uploads: api::Uploads::default(),
             hub: house.hub.clone(),
             durable: house.durable.clone(),
             clock: house.clock.clone(),
@@ -184,7 +189,8 @@ impl Gateway {
             alt_svc: alt_svc(&addresses),
         });
         let phase = watch::Sender::new(Phase::Serving);
-        let workers = match spawn(doors, &config, &shared, &phase) {
+        let begun = watch_shadows(&house.shards);
+        let workers = match begun.and_then(|()| spawn(doors, &config, &shared, &phase)) {
             Ok(workers) => workers,
             Err(error) => {
                 end(house.control);
@@ -201,6 +207,7 @@ impl Gateway {
             hub: house.hub,
             telemetry: house.telemetry,
             engine,
+            rollout,
             certificates,
             config: current,
             ready,
@@ -218,6 +225,7 @@ impl Gateway {
         let Some(control) = &self.control else { return };
         control.spawn(time(self.shared.clone(), self.workers.clone(), self.leases.clone()));
         control.spawn(keep(self.shards.clone()));
+        control.spawn(watch_over(self.rollout.clone()));
         control.spawn(collect_logs(self.engine.clone(), self.telemetry.clone()));
         if let Some(certificates) = &self.certificates {
             control.spawn(watch_files(certificates.clone(), self.config.clone()));
@@ -271,7 +279,7 @@ impl Gateway {
         let reload = self.config.load().reload(new);
         let config = reload.config;
         Self::check_listeners(&config)?;
-        let policies = Arc::new(load_policies(&self.engine, &config)?);
+        let policies = self.rollout.reload(&config)?;
         if let (Some(certificates), Some(certificate)) = (&self.certificates, &config.tls) {
             // A development certificate is made once: agents were told to trust that one.
             if *certificate != Certificate::Development || self.config.load().tls != config.tls {
@@ -279,24 +287,17 @@ impl Gateway {
             }
         }
         self.telemetry.set_config(&config);
-        self.telemetry.set_policies(policies.names());
         self.durable.reconfigure(&config);
         self.shards.reconfigure(&config);
-        self.shards.set_policies(policies);
+        policies.apply();
         self.recovery.reconfigure(config.clone());
         self.witness.reconfigure(config.clone());
         self.shared.sources.set_quota(unknown_quota(&config));
         self.shared.shed.set_limit(config.limits.in_flight);
         self.config.store(config);
         self.durable.note("", EventKind::Reconfigured(Reconfigured { kept: reload.kept.clone() }));
-        self.note_policies();
         self.telemetry.reloaded(&reload.kept);
         Ok(reload.kept)
-    }
-
-    fn note_policies(&self) {
-        let policies = self.shards.policies().revisions();
-        self.durable.note("", EventKind::PoliciesChanged(PoliciesChanged { policies }));
     }
 
     /// Stops accepting, answers what is in flight and lets programs of recovery end, for at most
@@ -442,14 +443,22 @@ fn end(control: Runtime) {
     control.shutdown_background();
 }
 
-fn load_policies(engine: &Engine, config: &Config) -> Result<PolicySet, pulsegate_policy::Error> {
-    PolicySet::load(
-        engine,
-        &config.classes,
-        config.policy_sources(),
-        config.routes.clone(),
-        &config.executor_waits(),
-    )
+/// What compiles policies, with what was compiled before where that can be trusted.
+fn engine(config: &Config) -> Result<Engine, pulsegate_policy::Error> {
+    let engine = Engine::new(config.policy_limits())?;
+    match config.code_dir().map(|directory| Cache::open(&directory)) {
+        None => Ok(engine),
+        Some(Ok(cache)) => Ok(engine.with_cache(cache)),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "compiled code is not kept; each start compiles anew");
+            Ok(engine)
+        }
+    }
+}
+
+/// Threads that call policies for heartbeats.
+fn policy_threads(config: &Config) -> usize {
+    worker_count(config) + config.quic_listen().map_or(0, |_| quic_threads(config))
 }
 
 fn worker_count(config: &Config) -> usize {

@@ -15,6 +15,7 @@
 //! | [`testing_policies`] | authors of policies: one observation, cases, the check, the bench |
 //! | [`replay`] | authors of policies: what one would have done to last night's traffic |
 //! | [`distribution`] | operators, authors of policies: registries, digests, signatures |
+//! | [`rollout`] | operators: shadow, canary, enforce, and back |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
@@ -63,6 +64,8 @@ pub mod testing_policies {}
 pub mod replay {}
 #[doc = include_str!("distribution.md")]
 pub mod distribution {}
+#[doc = include_str!("rollout.md")]
+pub mod rollout {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}

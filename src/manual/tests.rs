@@ -22,7 +22,7 @@ const FIRST_POLICY: &str = include_str!("first_policy.md");
 const OBSERVATION: &str = include_str!("observation.md");
 const POLICY_LIMITS: &str = include_str!("policy_limits.md");
 const TESTING_POLICIES: &str = include_str!("testing_policies.md");
-const PAGES: [&str; 22] = [
+const PAGES: [&str; 23] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -36,6 +36,7 @@ const PAGES: [&str; 22] = [
     TESTING_POLICIES,
     REPLAY,
     DISTRIBUTION,
+    include_str!("rollout.md"),
     include_str!("recovery.md"),
     LEASES,
     JOURNAL,

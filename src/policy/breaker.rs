@@ -48,6 +48,11 @@ impl Breaker {
         Self { most, window_ms: window_ms.max(1), trial_at_ms: AtomicU64::new(0), window }
     }
 
+    /// The same, closed and without faults.
+    pub(crate) fn afresh(&self) -> Self {
+        Self::new(self.most, self.window_ms)
+    }
+
     /// Whether a call may be made; `now` is asked only when it is not closed.
     pub(crate) fn gate(&self, now_ms: impl FnOnce() -> u64) -> Gate {
         let trial_at = self.trial_at_ms.load(Ordering::Relaxed);

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use pulsegate_core::{Class, Incident, Observation, Plan};
 use pulsegate_wire::{EarlyRule, Health};
-use sha2::{Digest, Sha256};
 
 use crate::describe::{self, Shape};
 use crate::instance::{Instance, Prepared};
 use crate::loader::{self, start_error};
 use crate::question::Part;
-use crate::{Engine, Error, Fault, rows};
+use crate::{Digest, Engine, Error, Fault, rows};
 
 /// A component that was compiled and whose imports and exports are those of a policy; nothing of
 /// it has run yet.
@@ -21,8 +20,7 @@ use crate::{Engine, Error, Fault, rows};
 pub struct Candidate {
     prepared: Prepared,
     name: String,
-    digest: [u8; 32],
-    size: usize,
+    digest: Digest,
 }
 
 /// One instance of a candidate, for one class, settings and list of executors. After a fault it
@@ -76,9 +74,9 @@ impl Candidate {
     /// # Errors
     /// When it is no component, imports what policies may not have, or answers no question.
     pub fn load(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Self, Error> {
-        let prepared = loader::prepare(&engine.shared, name, bytes)?;
-        let digest = Sha256::digest(bytes).into();
-        Ok(Self { prepared, name: name.to_owned(), digest, size: bytes.len() })
+        let digest = Digest::of(bytes);
+        let prepared = loader::prepare(&engine.shared, name, bytes, digest)?;
+        Ok(Self { prepared, name: name.to_owned(), digest })
     }
 
     /// Makes an instance, hands it its settings, and asks what it says about itself.
@@ -98,19 +96,19 @@ impl Candidate {
     /// SHA-256 of the component, in 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
-        hexadecimal(&self.digest)
+        self.digest.to_string()
     }
 
     /// What explanations call this revision: the first 12 digits of [`Candidate::digest`].
     #[must_use]
     pub fn revision(&self) -> String {
-        hexadecimal(&self.digest[..6])
+        self.digest.short()
     }
 
     /// Bytes of the component.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.size
+        self.prepared.size
     }
 
     /// What it imports, by name.
@@ -323,9 +321,4 @@ pub(crate) fn exports(prepared: &Prepared) -> Vec<&'static str> {
         ("recovery", exports.recovery.is_some()),
     ];
     named.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
-}
-
-/// Bytes in hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use pulsegate_core::Classes;
 use pulsegate_wire::EarlyRule;
 
-use crate::candidate::{Description, exports, hexadecimal, imports};
+use crate::candidate::{Description, exports, imports};
 use crate::loader::{self, Policy};
 use crate::{Engine, Error, Source};
 
@@ -93,9 +93,9 @@ pub(crate) fn check_admitted(
     }
     Ok(Report {
         description: policy.shape.description(),
-        digest: hexadecimal(&policy.digest),
+        digest: policy.digest.to_string(),
         revision: policy.revision.clone(),
-        size: policy.size,
+        size: policy.prepared.size,
         imports: imports(&policy.prepared),
         exports: exports(&policy.prepared),
         early_rules,

@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{Linker, WasmStr};
+use wasmtime::component::{Component, Linker, WasmStr};
 use wasmtime::{Config, OptLevel, StoreContextMut};
 
 use crate::bindings;
 use crate::instance::Guest;
 use crate::log::{LINES_PER_CALL, LogLine, LogRing, clean_line};
-use crate::{Error, Limits};
+use crate::{Cache, Digest, Error, Limits};
 
 /// Length of a tick, which a call is measured in. Shorter ticks interrupt more calls that are
 /// merely slow; longer ones hold an agent up longer. Source: chosen.
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) log: LogRing,
     pub(crate) calls: Calls,
+    cache: OnceLock<Cache>,
     start: Instant,
     now_ms: AtomicU64,
 }
@@ -63,6 +64,7 @@ impl Engine {
             limits,
             log: LogRing::default(),
             calls: Calls::default(),
+            cache: OnceLock::new(),
             start: Instant::now(),
             now_ms: AtomicU64::new(0),
         });
@@ -74,6 +76,14 @@ impl Engine {
         Ok(Self { shared })
     }
 
+    /// Keeps compiled code in a cache from now on, and takes it from there; the first one counts.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        // Somebody else may have given one before: that one stays.
+        let _ = self.shared.cache.set(cache);
+        self
+    }
+
     /// Takes the lines that policies wrote since the last time, and how many more were dropped.
     #[must_use]
     pub fn drain_log(&self) -> (Vec<LogLine>, u64) {
@@ -82,6 +92,19 @@ impl Engine {
 }
 
 impl Shared {
+    /// Compiles a component, or takes its code from the cache.
+    pub(crate) fn compile(&self, bytes: &[u8], digest: Digest) -> wasmtime::Result<Component> {
+        let cache = self.cache.get();
+        if let Some(known) = cache.and_then(|cache| cache.load(&self.wasm, digest)) {
+            return Ok(known);
+        }
+        let component = Component::from_binary(&self.wasm, bytes)?;
+        if let Some(cache) = cache {
+            cache.keep(&component, digest, bytes.len());
+        }
+        Ok(component)
+    }
+
     /// Milliseconds since the engine started, as of the last tick.
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms.load(Ordering::Relaxed)
@@ -145,6 +168,13 @@ impl Calls {
         all.retain(|runs| runs.strong_count() > 0);
         all.push(Arc::downgrade(&runs));
         runs
+    }
+
+    /// Instances that live.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|runs| runs.strong_count() > 0).count()
     }
 
     fn is_any(&self) -> bool {

@@ -89,6 +89,8 @@ pub(crate) struct Exports {
 pub(crate) struct Prepared {
     pub(crate) engine: Arc<Shared>,
     pub(crate) policy: Arc<str>,
+    /// Bytes of the component.
+    pub(crate) size: usize,
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) exports: Exports,
 }

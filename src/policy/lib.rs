@@ -1,9 +1,10 @@
 //! The Wasm host of policies: loads components, runs them within limits, and falls back to the
 //! built-in policy in the same heartbeat when one misbehaves.
 //!
-//! An [`Engine`] compiles; a [`PolicySet`] is an immutable choice of policies and of the agents
-//! that each one judges and paces, shared by all threads; a [`Worker`] holds one thread's warm
-//! instances. A fault never costs a heartbeat.
+//! An [`Engine`] compiles; a [`Revision`] is a component that passed admission; a [`PolicySet`] is
+//! an immutable choice of revisions and of the agents that each one judges and paces, shared by
+//! all threads and swapped as a whole; a [`Worker`] holds one thread's warm instances. A fault
+//! never costs a heartbeat.
 //!
 //! ```text
 //! load:   component → imports → instance → configure → describe → canary → PolicySet
@@ -20,6 +21,7 @@
 mod batch;
 mod bindings;
 mod breaker;
+mod cache;
 mod candidate;
 mod check;
 mod describe;
@@ -35,14 +37,20 @@ mod log;
 mod measure;
 mod question;
 pub mod reference;
+mod revision;
+mod route;
 mod rows;
 mod set;
+mod shadow;
+mod share;
+mod tally;
 mod warm;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
+pub use cache::{Cache, CacheError};
 pub use candidate::{Candidate, Description, Hint, Judgement, Trial};
 pub use check::{Report, Slowest, check};
 pub use engine::Engine;
@@ -51,7 +59,12 @@ pub use evaluation::{Call, Evaluation, Fault, Item, Memory};
 pub use limits::{Limits, ROWS_PER_CALL};
 pub use log::{LogLevel, LogLine};
 pub use measure::{Figure, Measured, measure};
-pub use set::{Assignment, Match, PolicySet, Route, SourceText};
+pub use revision::{Digest, NoDigest, Revision};
+pub use route::{Match, Route};
+pub use set::{Agent, Assignment, PolicySet, Role, SourceText};
+pub use shadow::{Difference, Watched, Watching};
+pub use share::{Named, Share, WHOLE};
+pub use tally::Counts;
 pub use worker::Worker;
 
 /// A policy to load.

@@ -8,37 +8,42 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pulsegate_core::{Class, ClassId, Classes, Incident, IncidentKind, Observation};
-use pulsegate_wire::{EarlyRule, Health, Status};
-use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
+use pulsegate_wire::{EarlyRule, Health, Status, limits};
 use wasmtime::component::types::ComponentItem;
 
 use crate::breaker::Breaker;
 use crate::describe::{self, Shape};
 use crate::engine::{LOG, Shared};
 use crate::instance::{Exports, Instance, Prepared, StartError, why};
-use crate::{Error, Fault, Source, rows};
+use crate::revision::Spares;
+use crate::tally::Tally;
+use crate::{Digest, Error, Fault, Source, rows};
 
 /// A policy that passed admission.
 pub(crate) struct Policy {
+    /// Differs between any two of one process: warm instances belong to one of them.
+    pub(crate) id: u64,
     /// Name in the configuration.
     pub(crate) name: String,
+    /// What identifies its component.
+    pub(crate) digest: Digest,
     /// First 12 hexadecimal digits of its digest.
     pub(crate) revision: String,
     /// First eight bytes of its digest: tags the memory it writes.
     pub(crate) tag: u64,
-    /// SHA-256 of the component.
-    pub(crate) digest: [u8; 32],
-    /// Bytes of the component.
-    pub(crate) size: usize,
     pub(crate) prepared: Prepared,
     pub(crate) shape: Shape,
     pub(crate) breaker: Breaker,
     /// By class.
     pub(crate) classes: Vec<ClassPart>,
+    /// What became of it.
+    pub(crate) tally: Tally,
+    /// Instances that wait for their first call.
+    pub(crate) spares: Spares,
 }
 
 /// What differs from class to class.
+#[derive(Clone)]
 pub(crate) struct ClassPart {
     /// What `configure` gets.
     pub(crate) settings: String,
@@ -54,11 +59,24 @@ pub(crate) fn admit(
     executors: &[(String, u32)],
 ) -> Result<Policy, Error> {
     let Source { name, bytes, settings } = source;
-    let prepared = prepare(engine, &name, &bytes)?;
+    let digest = Digest::of(&bytes);
+    let prepared = prepare(engine, &name, &bytes, digest)?;
+    configure(prepared, digest, &settings, classes, executors)
+}
+
+/// Makes a policy of what was compiled: tries it for every class.
+pub(crate) fn configure(
+    prepared: Prepared,
+    digest: Digest,
+    settings: &serde_json::Value,
+    classes: &Classes,
+    executors: &[(String, u32)],
+) -> Result<Policy, Error> {
+    let name = prepared.policy.to_string();
     let mut shape: Option<Shape> = None;
     let mut parts = Vec::new();
     for (id, class) in classes.iter() {
-        let settings = configuration(class, executors, &settings);
+        let settings = configuration(class, executors, settings);
         let refused = |error| start_error(&name, class, error);
         let mut instance = prepared.start(&settings).map_err(refused)?;
         let described = instance.describe(&prepared.exports).map_err(refused)?;
@@ -71,27 +89,43 @@ pub(crate) fn admit(
         try_canary(&name, &prepared, &mut instance, shape, (id, class), executors)?;
         parts.push(ClassPart { settings, early });
     }
-    let digest: [u8; 32] = Sha256::digest(&bytes).into();
-    let tag = u64::from_be_bytes(std::array::from_fn(|i| digest[i]));
-    let limits = &engine.limits;
+    let limits = &prepared.engine.limits;
     let window_ms = u64::try_from(limits.breaker_window.as_millis()).unwrap_or(u64::MAX);
     Ok(Policy {
-        revision: format!("{:012x}", tag >> 16),
-        tag,
+        id: Policy::next_id(),
         digest,
-        size: bytes.len(),
+        revision: digest.short(),
+        tag: digest.tag(),
+        breaker: Breaker::new(limits.breaker_faults, window_ms),
         prepared,
         shape: shape.unwrap_or_default(),
-        breaker: Breaker::new(limits.breaker_faults, window_ms),
         classes: parts,
+        tally: Tally::default(),
+        spares: Spares::default(),
         name,
     })
 }
 
+/// Refuses a name that no policy may have.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if name.is_empty() || name.len() > limits::NAME_BYTES || !name.bytes().all(allowed) {
+        let reason = "it must be 1 to 63 bytes of [A-Za-z0-9._-]";
+        return Err(Error::Name { name: name.to_owned(), reason });
+    }
+    Ok(())
+}
+
 /// Compiles a component and checks what can be checked without running it.
-pub(crate) fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
+pub(crate) fn prepare(
+    engine: &Arc<Shared>,
+    name: &str,
+    bytes: &[u8],
+    digest: Digest,
+) -> Result<Prepared, Error> {
     let policy = || name.to_owned();
-    let component = Component::from_binary(&engine.wasm, bytes)
+    let component = engine
+        .compile(bytes, digest)
         .map_err(|error| Error::NotAComponent { policy: policy(), reason: why(&error) })?;
     for (import, item) in component.component_type().imports(&engine.wasm) {
         if import != LOG && !holds_only_types(engine, &item.ty) {
@@ -127,7 +161,8 @@ pub(crate) fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<
         item: "the import log",
         reason: why(&error),
     })?;
-    Ok(Prepared { engine: Arc::clone(engine), policy: name.into(), pre, exports })
+    let size = bytes.len();
+    Ok(Prepared { engine: Arc::clone(engine), policy: name.into(), size, pre, exports })
 }
 
 fn holds_only_types(engine: &Arc<Shared>, item: &ComponentItem) -> bool {

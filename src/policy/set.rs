@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pulsegate_core::{ClassId, Classes, TenantId, VerdictSource, builtin};
 use pulsegate_wire::{EarlyRule, limits};
 
 use crate::engine::Engine;
-use crate::loader::{self, Policy};
-use crate::{Error, Source};
+use crate::loader::Policy;
+use crate::route::{CompiledRoute, Names, Route, Subject};
+use crate::{Error, Named, Revision, Source, route};
 
-/// Most policies of a set, the built-in one not counted. Source: chosen; each keeps a warm
+/// Most policies of a set by name, the built-in one not counted. Source: chosen; each keeps a warm
 /// instance of 0.1 to 1 MiB for every thread and class.
 const POLICIES_MAX: usize = 64;
 /// Most routes of a set. Source: chosen; routes are walked when an agent is assigned.
@@ -19,35 +21,36 @@ const ROUTES_MAX: usize = 256;
 /// Most different assignments. Source: an [`Assignment`] is 16 bits.
 const ASSIGNMENTS_MAX: usize = 1 << 16;
 
-/// Which agents a rule is about; what is `None` or empty matches all.
-#[derive(Clone, Debug, Default)]
-pub struct Match {
-    /// Tenant by index.
-    pub tenant: Option<TenantId>,
-    /// Classes by name.
-    pub classes: Vec<String>,
-    /// Labels that must all be there with these values.
-    pub labels: BTreeMap<String, String>,
+/// An agent, as far as it matters to which policies it gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Agent<'a> {
+    /// Its tenant by index.
+    pub tenant: TenantId,
+    /// Its class.
+    pub class: ClassId,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Hash of tenant and name, by which percentages choose; stable as long as it is known.
+    pub hash: u64,
 }
 
-/// A rule of the configuration: the first that matches an agent decides, for each of the three
-/// questions apart. `builtin` names the built-in policy, which also answers what no route does.
-#[derive(Clone, Debug, Default)]
-pub struct Route {
-    /// Which agents.
-    pub agents: Match,
-    /// Policy that judges them.
-    pub health: Option<String>,
-    /// Policy that paces them.
-    pub cadence: Option<String>,
-    /// Policy that plans their recovery.
-    pub recovery: Option<String>,
-}
-
-/// Which policies judge, pace and recover an agent: an index into a [`PolicySet`]. The default is
+/// Which policies judge, pace and recover an agent: indices into a [`PolicySet`]. The default is
 /// the agent that nothing is known of: of the first class, and no route matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Assignment(pub u16);
+pub struct Assignment {
+    /// Place in the table of what is obeyed.
+    pub(crate) entry: u16,
+    /// Place in the table of what is watched.
+    pub(crate) shadow: u16,
+}
+
+impl Assignment {
+    /// Whether some policy is evaluated beside those that are obeyed.
+    #[must_use]
+    pub fn has_shadow(self) -> bool {
+        self.shadow != 0
+    }
+}
 
 /// Names and texts behind a [`VerdictSource`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +72,26 @@ pub struct PolicySet {
     generation: u64,
     names: Vec<String>,
     /// Policy of index `i` at `i - 1`.
-    policies: Vec<Policy>,
+    policies: Vec<Arc<Policy>>,
+    /// What each of them is in this set; the first is the built-in one.
+    roles: Vec<Role>,
     routes: Vec<CompiledRoute>,
     /// For each question, the policies that any route gives; the built-in one first.
     choices: [Vec<u16>; 3],
     table: Vec<Entry>,
+    /// For each question, the policies that are watched; 0, which is none, first.
+    watched: [Vec<u16>; 3],
+}
+
+/// What a revision is in a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is obeyed.
+    Enforced,
+    /// It is obeyed for some agents, on trial.
+    Canary,
+    /// It is watched and never obeyed.
+    Shadow,
 }
 
 /// What an [`Assignment`] stands for.
@@ -86,16 +104,7 @@ pub(crate) struct Entry {
 }
 
 /// The three questions, in the order of [`PolicySet::choices`].
-const QUESTIONS: [&str; 3] = ["health", "cadence", "recovery"];
-
-struct CompiledRoute {
-    tenant: Option<TenantId>,
-    /// One bit for each class.
-    classes: u16,
-    labels: BTreeMap<String, String>,
-    /// For each question, a position in [`PolicySet::choices`].
-    picks: [Option<u16>; 3],
-}
+pub(crate) const QUESTIONS: [&str; 3] = ["health", "cadence", "recovery"];
 
 impl PolicySet {
     /// Loads every policy, warms it up and runs a canary call; then resolves the routes.
@@ -111,34 +120,61 @@ impl PolicySet {
         routes: Vec<Route>,
         executors: &[(String, u32)],
     ) -> Result<Self, Error> {
-        static GENERATION: AtomicU64 = AtomicU64::new(1);
         at_most("policies", sources.len(), POLICIES_MAX)?;
-        at_most("routes", routes.len(), ROUTES_MAX)?;
-        let mut names = vec![builtin::NAME.to_owned()];
-        let mut policies = Vec::new();
+        let mut named: Vec<Named> = Vec::new();
         for source in sources {
-            check_name(&names, &source.name)?;
-            names.push(source.name.clone());
-            policies.push(loader::admit(&engine.shared, source, classes, executors)?);
+            check_taken(named.iter().map(|other| other.name.as_str()), &source.name)?;
+            let name = source.name.clone();
+            let enforced = Some(Revision::admit(engine, source, classes, executors)?);
+            named.push(Named { name, enforced, candidate: None });
         }
-        let mut choices = [vec![0], vec![0], vec![0]];
+        Self::assemble(engine, classes, named, routes, executors)
+    }
+
+    /// Makes a set of revisions that were admitted before, under the same classes and executors.
+    /// Compiles nothing.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; nothing has changed.
+    pub fn assemble(
+        engine: &Engine,
+        classes: &Classes,
+        named: Vec<Named>,
+        routes: Vec<Route>,
+        executors: &[(String, u32)],
+    ) -> Result<Self, Error> {
+        static GENERATION: AtomicU64 = AtomicU64::new(1);
+        at_most("policies", named.len(), POLICIES_MAX)?;
+        at_most("routes", routes.len(), ROUTES_MAX)?;
+        let mut names = Names::default();
+        for one in &named {
+            check_taken(names.known(), &one.name)?;
+            names.add(one);
+        }
+        // After all that are enforced, so that a trial leaves their indices as they are.
+        named.iter().for_each(|one| names.add_candidate(one));
         let routes = routes
             .into_iter()
             .enumerate()
-            .map(|(at, route)| compile(at + 1, route, classes, &names, &policies, &mut choices))
+            .map(|(at, route)| route::compile(at + 1, route, classes, &mut names))
             .collect::<Result<Vec<_>, _>>()?;
+        let Names { texts, policies, roles, choices, watched, .. } = names;
         let table = table(&choices, classes, &policies)?;
+        let watching = watched.iter().map(Vec::len).product();
+        at_most("combinations of policies in shadow", watching, ASSIGNMENTS_MAX)?;
         Ok(Self {
             engine: engine.clone(),
             classes: classes.clone(),
             executors: executors.to_vec(),
             class_count: classes.iter().count(),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
-            names,
+            names: texts,
             policies,
+            roles,
             routes,
             choices,
             table,
+            watched,
         })
     }
 
@@ -148,7 +184,7 @@ impl PolicySet {
         self.generation
     }
 
-    /// Which policies an agent gets.
+    /// Which policies an agent gets of which no hash is known: as one with hash 0.
     #[must_use]
     pub fn assign(
         &self,
@@ -156,23 +192,42 @@ impl PolicySet {
         class: ClassId,
         labels: &BTreeMap<String, String>,
     ) -> Assignment {
+        self.assign_agent(&Agent { tenant, class, labels, hash: 0 })
+    }
+
+    /// Which policies an agent gets.
+    ///
+    /// A route whose policy is not enforced at all decides nothing: the next one that matches
+    /// does. What it has in shadow is watched for the agents that it matches.
+    #[must_use]
+    pub fn assign_agent(&self, agent: &Agent<'_>) -> Assignment {
         let mut picks = [None; 3];
+        let mut watched = [None; 3];
         for route in &self.routes {
             if picks.iter().all(Option::is_some) {
                 break;
             }
-            if route.matches(tenant, class, labels) {
-                for (pick, theirs) in picks.iter_mut().zip(route.picks) {
-                    *pick = pick.or(theirs);
+            if route.matches(agent) {
+                for (question, choice) in route.choices.iter().enumerate() {
+                    let Some(choice) = choice.as_ref().filter(|_| picks[question].is_none()) else {
+                        continue;
+                    };
+                    watched[question] = watched[question].or(choice.shadow);
+                    picks[question] = choice.of(agent);
                 }
             }
         }
-        let mut index = 0;
-        for (pick, choices) in picks.iter().zip(&self.choices) {
-            index = index * choices.len() + usize::from(pick.unwrap_or(0));
+        let place = |picks: &[Option<u16>; 3], lists: &[Vec<u16>; 3]| {
+            let each = picks.iter().zip(lists);
+            each.fold(0, |place, (pick, list)| place * list.len() + usize::from(pick.unwrap_or(0)))
+        };
+        let class = usize::from(self.known_class(agent.class).0);
+        let entry = place(&picks, &self.choices) * self.class_count + class;
+        let shadow = place(&watched, &self.watched);
+        Assignment {
+            entry: u16::try_from(entry).unwrap_or(0),
+            shadow: u16::try_from(shadow).unwrap_or(0),
         }
-        let class = usize::from(self.known_class(class).0);
-        Assignment(u16::try_from(index * self.class_count + class).unwrap_or(0))
     }
 
     /// Names and texts behind a source.
@@ -223,11 +278,39 @@ impl PolicySet {
         [entry.health, entry.cadence].into_iter().filter_map(|index| self.policy(index))
     }
 
-    /// Every policy that was loaded, as `name@revision`.
+    /// Every policy of the set, as `name@revision`; one on trial with what it is after it.
     #[must_use]
     pub fn revisions(&self) -> Vec<String> {
-        let named = self.policies.iter();
-        named.map(|policy| format!("{}@{}", policy.name, policy.revision)).collect()
+        let all = self.policies.iter().zip(self.roles.iter().skip(1));
+        let text = |(policy, role): (&Arc<Policy>, &Role)| {
+            let trial = match role {
+                Role::Enforced => "",
+                Role::Canary => " (canary)",
+                Role::Shadow => " (shadow)",
+            };
+            format!("{}@{}{trial}", policy.name, policy.revision)
+        };
+        all.map(text).collect()
+    }
+
+    /// Whether any policy is in shadow.
+    #[must_use]
+    pub fn has_shadow(&self) -> bool {
+        self.watched.iter().any(|list| list.len() > 1)
+    }
+
+    /// The policies in shadow of an assignment, each once.
+    pub fn shadows(&self, assignment: Assignment) -> impl Iterator<Item = u16> {
+        let all = [Subject::Health, Subject::Cadence, Subject::Recovery];
+        let all = all.map(|subject| self.watched(assignment, subject));
+        let is_new = move |at: usize| all[at] != 0 && !all[..at].contains(&all[at]);
+        (0..all.len()).filter(move |at| is_new(*at)).map(move |at| all[at])
+    }
+
+    /// What the policy of an index is in this set.
+    #[must_use]
+    pub fn role(&self, policy: u16) -> Role {
+        self.roles.get(usize::from(policy)).copied().unwrap_or(Role::Enforced)
     }
 
     /// Names by policy index; the first is `builtin`.
@@ -244,12 +327,24 @@ impl PolicySet {
 
     /// The policy of an index; `None` for the built-in one.
     pub(crate) fn policy(&self, index: u16) -> Option<&Policy> {
-        self.policies.get(usize::from(index).checked_sub(1)?)
+        self.policies.get(usize::from(index).checked_sub(1)?).map(Arc::as_ref)
+    }
+
+    /// The policies, without the built-in one.
+    pub(crate) fn policies(&self) -> &[Arc<Policy>] {
+        &self.policies
     }
 
     /// What an assignment stands for; one of another set is understood as the default.
     pub(crate) fn entry(&self, assignment: Assignment) -> &Entry {
-        self.table.get(usize::from(assignment.0)).unwrap_or(&self.table[0])
+        self.table.get(usize::from(assignment.entry)).unwrap_or(&self.table[0])
+    }
+
+    /// Which policy an assignment has watched for a question; 0 is none.
+    pub(crate) fn watched(&self, assignment: Assignment, subject: Subject) -> u16 {
+        let behind: usize = self.watched[subject as usize + 1..].iter().map(Vec::len).product();
+        let list = &self.watched[subject as usize];
+        list[usize::from(assignment.shadow) / behind % list.len()]
     }
 
     pub(crate) fn policy_count(&self) -> usize {
@@ -276,73 +371,22 @@ impl fmt::Debug for PolicySet {
     }
 }
 
-impl CompiledRoute {
-    fn matches(&self, tenant: TenantId, class: ClassId, labels: &BTreeMap<String, String>) -> bool {
-        self.tenant.is_none_or(|wanted| wanted == tenant)
-            && self.classes.checked_shr(u32::from(class.0)).is_some_and(|bits| bits & 1 == 1)
-            && self.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
-    }
-}
-
 fn at_most(what: &'static str, count: usize, most: usize) -> Result<(), Error> {
     if count > most { Err(Error::TooMany { what, count, most }) } else { Ok(()) }
 }
 
-fn check_name(taken: &[String], name: &str) -> Result<(), Error> {
-    let refuse = |reason| Err(Error::Name { name: name.to_owned(), reason });
-    if taken.iter().any(|other| other == name) {
-        return refuse("it is taken");
-    }
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if name.is_empty() || name.len() > limits::NAME_BYTES || !name.bytes().all(allowed) {
-        return refuse("it must be 1 to 63 bytes of [A-Za-z0-9._-]");
+fn check_taken<'a>(mut taken: impl Iterator<Item = &'a str>, name: &str) -> Result<(), Error> {
+    if name == builtin::NAME || taken.any(|other| other == name) {
+        return Err(Error::Name { name: name.to_owned(), reason: "it is taken" });
     }
     Ok(())
-}
-
-fn compile(
-    position: usize,
-    route: Route,
-    classes: &Classes,
-    names: &[String],
-    policies: &[Policy],
-    choices: &mut [Vec<u16>; 3],
-) -> Result<CompiledRoute, Error> {
-    let Route { agents, health, cadence, recovery } = route;
-    let mut bits = if agents.classes.is_empty() { u16::MAX } else { 0 };
-    for class in agents.classes {
-        let id = classes
-            .find(&class)
-            .ok_or(Error::UnknownClass { route: position, class: class.clone() })?;
-        bits |= 1 << id.0;
-    }
-    let mut picks = [None; 3];
-    for (question, wanted) in [health, cadence, recovery].into_iter().enumerate() {
-        let Some(wanted) = wanted else { continue };
-        let index = names
-            .iter()
-            .position(|name| *name == wanted)
-            .ok_or(Error::UnknownPolicy { route: position, policy: wanted.clone() })?;
-        if index > 0 && !policies[index - 1].answers(question) {
-            let question = QUESTIONS[question];
-            return Err(Error::WrongQuestion { route: position, policy: wanted, question });
-        }
-        let index = index as u16;
-        let choices = &mut choices[question];
-        let at = choices.iter().position(|&known| known == index).unwrap_or_else(|| {
-            choices.push(index);
-            choices.len() - 1
-        });
-        picks[question] = Some(at as u16);
-    }
-    Ok(CompiledRoute { tenant: agents.tenant, classes: bits, labels: agents.labels, picks })
 }
 
 /// Every assignment that can happen, health the slowest and class the fastest to change.
 fn table(
     choices: &[Vec<u16>; 3],
     classes: &Classes,
-    policies: &[Policy],
+    policies: &[Arc<Policy>],
 ) -> Result<Vec<Entry>, Error> {
     let [healths, cadences, recoveries] = choices;
     let class_count = classes.iter().count();
@@ -362,7 +406,7 @@ fn table(
     Ok(table)
 }
 
-fn early_rules(policies: &[Policy], of: [u16; 2], class: usize) -> Vec<EarlyRule> {
+fn early_rules(policies: &[Arc<Policy>], of: [u16; 2], class: usize) -> Vec<EarlyRule> {
     let mut rules: Vec<EarlyRule> = Vec::new();
     for index in of {
         let Some(at) = usize::from(index).checked_sub(1) else { continue };
@@ -377,7 +421,7 @@ fn early_rules(policies: &[Policy], of: [u16; 2], class: usize) -> Vec<EarlyRule
 
 impl Policy {
     /// Whether it answers a question, by position in [`QUESTIONS`].
-    fn answers(&self, question: usize) -> bool {
+    pub(crate) fn answers(&self, question: usize) -> bool {
         let exports = &self.prepared.exports;
         [exports.health.is_some(), exports.cadence.is_some(), exports.recovery.is_some()][question]
     }

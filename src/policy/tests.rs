@@ -8,6 +8,7 @@ mod faults;
 mod native;
 mod routes;
 mod rows_form;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,7 @@
 //! One thread's warm instances, one for each policy and class that it has met.
+//!
+//! When a set takes over from another, the instances of every revision that is in both stay: a
+//! swap makes nobody wait for a start.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +23,14 @@ const JUDGED: u8 = 16;
 /// Source: chosen.
 const SLOW: u8 = 4;
 
-/// Instances are made at the first call (20 to 60 µs), kept while all goes well, dropped at a
-/// fault, and dropped together when another set comes.
+/// Instances are made at the first call (20 to 60 µs) unless one waits that was made before,
+/// kept while all goes well, dropped at a fault, and dropped when a set comes without theirs.
 #[derive(Default)]
 pub(crate) struct Warm {
     generation: u64,
+    /// The policies of the set, by [`Policy::id`].
+    owners: Vec<u64>,
+    /// For each policy, one place for each class.
     slots: Vec<Slot>,
     calls: u32,
 }
@@ -58,14 +64,29 @@ impl Pace {
 }
 
 impl Warm {
-    /// Makes room for the instances of this set, and drops those of any other.
+    /// Makes room for the instances of this set, and drops those of policies that are not in it.
     #[inline]
     pub(crate) fn adopt(&mut self, set: &PolicySet) {
         if self.generation != set.generation() {
-            self.generation = set.generation();
-            self.slots.clear();
-            self.slots.resize_with(set.policy_count() * set.class_count(), Slot::default);
+            self.change(set);
         }
+    }
+
+    #[cold]
+    fn change(&mut self, set: &PolicySet) {
+        let classes = set.class_count();
+        let owners = std::mem::take(&mut self.owners);
+        let mut slots = std::mem::take(&mut self.slots);
+        let is_alike = slots.len() == owners.len() * classes;
+        for policy in set.policies() {
+            let before = owners.iter().position(|owner| is_alike && *owner == policy.id);
+            self.owners.push(policy.id);
+            for class in 0..classes {
+                let kept = before.map(|place| std::mem::take(&mut slots[place * classes + class]));
+                self.slots.push(kept.unwrap_or_default());
+            }
+        }
+        self.generation = set.generation();
     }
 
     /// Calls a policy. Whatever goes wrong ends here: the instance is dropped, the breaker
@@ -84,16 +105,16 @@ impl Warm {
             call.fault = Some(Fault::BreakerOpen);
             return (Err(Fault::BreakerOpen), call);
         }
-        let class = usize::from(class.0);
-        let slot = &mut self.slots[(usize::from(index) - 1) * set.class_count() + class];
+        let place = (usize::from(index) - 1) * set.class_count() + usize::from(class.0);
+        let slot = &mut self.slots[place];
         let is_timed = slot.pace.slow > 0 || self.calls.is_multiple_of(TIMED);
         let timer = is_timed.then(Instant::now);
         self.calls = self.calls.wrapping_add(1);
         let outcome = match &mut slot.instance {
             Some(instance) => work(instance),
-            empty => match policy.prepared.start(&policy.classes[class].settings) {
-                Ok(instance) => work(empty.insert(Box::new(instance))),
-                Err(_) => Err(Fault::Trap),
+            empty => match start(policy, class) {
+                Some(instance) => work(empty.insert(instance)),
+                None => Err(Fault::Trap),
             },
         };
         call.elapsed = timer.map(|start| start.elapsed());
@@ -112,6 +133,14 @@ impl Warm {
                 policy.breaker.handle_fault(shared.now_ms(), gate);
             }
         }
+        policy.tally.call(call.fault);
         (outcome, call)
     }
+}
+
+/// An instance that waits, or a new one; `None` where it does not start.
+#[cold]
+fn start(policy: &Policy, class: ClassId) -> Option<Box<Instance>> {
+    let made = || policy.prepared.start(&policy.classes[usize::from(class.0)].settings);
+    policy.spares.take(class).or_else(|| made().ok().map(Box::new))
 }

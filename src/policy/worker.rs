@@ -88,12 +88,28 @@ impl Worker {
         custom: &BTreeMap<String, f64>,
         memory: &mut Memory,
     ) -> (Q, Option<Call>) {
-        let index = Q::policy(entry);
-        let Some(policy) = set.policy(index) else {
-            return (Q::builtin(seen, set, class), None);
-        };
+        match self.try_ask::<Q>(set, Q::policy(entry), class, seen, custom, memory) {
+            None => (Q::builtin(seen, set, class), None),
+            Some((outcome, call)) => {
+                (outcome.unwrap_or_else(|_| Q::builtin(seen, set, class)), Some(call))
+            }
+        }
+    }
+
+    /// Puts one question to the policy of this index; `None` for the built-in one.
+    #[inline]
+    pub(crate) fn try_ask<Q: Question>(
+        &mut self,
+        set: &PolicySet,
+        index: u16,
+        class: ClassId,
+        seen: &Observation,
+        custom: &BTreeMap<String, f64>,
+        memory: &mut Memory,
+    ) -> Option<(Result<Q, Fault>, Call)> {
+        let policy = set.policy(index)?;
         let asked = (index, policy);
-        let (outcome, call) = if policy.shape.is_flat() {
+        Some(if policy.shape.is_flat() {
             self.warm.call(set, asked, class, |instance| Q::ask(instance, seen, asked))
         } else {
             let row = fill_row(&mut self.rows, policy, Q::PART, seen, custom, memory);
@@ -104,8 +120,7 @@ impl Worker {
                 keep(&answer[Q::COLUMNS..], policy, Q::PART, memory);
                 Ok(read)
             })
-        };
-        (outcome.unwrap_or_else(|_| Q::builtin(seen, set, class)), Some(call))
+        })
     }
 }
 

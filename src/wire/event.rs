@@ -432,6 +432,15 @@ bodies! {
         /// Whether the breaker opened; otherwise it closed again.
         #[prost(bool, tag = "2")]
         open: bool,
+        /// The revision: the first 12 digits of its digest.
+        #[prost(string, tag = "3")]
+        #[serde(skip_serializing_if = "String::is_empty")]
+        revision: String,
+        /// The revision that is obeyed from now on in its place, `none` where none is; empty where
+        /// nothing was taken back.
+        #[prost(string, tag = "4")]
+        #[serde(skip_serializing_if = "String::is_empty")]
+        returned_to: String,
     }
 
     /// Of [`EventKind::ReadOnly`]. It is written when writing is possible again.

@@ -107,6 +107,10 @@ codes! {
     TokenStale, 22, "token_stale", 409, "the lease is held with another token";
     /// What was asked for was there, and is no longer kept.
     Gone, 23, "gone", 410, "it is no longer kept";
+    /// A component that did not pass admission.
+    PolicyRefused, 24, "policy_refused", 422, "the policy did not pass admission";
+    /// What was asked for does not fit to what the policy is now.
+    PolicyConflict, 25, "policy_conflict", 409, "the policy is not in a state for this";
 }
 
 /// A problem document.

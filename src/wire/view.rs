@@ -8,8 +8,13 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 mod journal;
+mod policies;
 
 pub use journal::{DeadLetterPage, DeadLetterView, JournalView, PurgeView, ReplayView};
+pub use policies::{
+    FaultsView, PolicyCanary, PolicyMode, PolicyPage, PolicyView, RevisionView, ShadowView,
+    TrialView,
+};
 
 use crate::{Event, Health, State, Status};
 
@@ -132,8 +137,29 @@ pub struct ExplainView {
     /// The last decision; absent before the first heartbeat that this process handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionView>,
+    /// What policies in shadow would have said; absent where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<WatchedView>,
     /// All of it in sentences, for people.
     pub text: Vec<String>,
+}
+
+/// What policies in shadow would have said of a heartbeat: found out after it was answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchedView {
+    /// Sequence of the heartbeat: it may be older than the last decision.
+    pub number: u64,
+    /// The health; absent where none of them judges, or it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<VerdictView>,
+    /// The interval, before any guard; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cadence: Option<VerdictView>,
+    /// Whether the health is another one than what was judged.
+    pub health_differs: bool,
+    /// How the interval compares with what was proposed; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
 }
 
 /// Deadlines from now on; negative when they have passed.

@@ -44,7 +44,7 @@ fn assert_fits(config: &Config) {
     }
     assert!(!config.policy_limits().call.is_zero());
     assert!(!config.routes.is_empty());
-    let sources = config.policy_sources();
+    let sources = &config.policies;
     for route in &config.routes {
         for name in [&route.health, &route.cadence, &route.recovery].into_iter().flatten() {
             let is_there = sources.iter().any(|source| source.name == *name);

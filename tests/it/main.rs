@@ -25,6 +25,7 @@ mod lossy;
 mod metrics;
 mod misbehaving;
 mod policy;
+mod policies;
 mod process;
 mod quic;
 mod quic_client;

@@ -1,15 +1,16 @@
-//! `pulsegate policy`: policies as their authors work on them, without a gateway.
+//! `pulsegate policy`: policies as their authors work on them, and those of a running gateway.
 
 mod bench;
 mod check;
 mod inspect;
+mod live;
 mod registry;
 mod replay;
 mod run;
 mod subject;
 mod test;
 
-use super::{Exit, Failure, Outcome, pulled, text};
+use super::{Exit, Failure, Outcome, block_on, operator, pulled, text};
 
 /// Arguments of `pulsegate policy`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +42,8 @@ enum Command {
     Pull(registry::PullArgs),
     /// Push a policy to a registry.
     Push(registry::PushArgs),
+    #[command(flatten)]
+    Live(live::Command),
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -53,6 +56,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Command::Replay(args) => replay::run(args),
         Command::Pull(args) => registry::pull(args),
         Command::Push(args) => registry::push(args),
+        Command::Live(command) => live::run(command),
     }
 }
 

@@ -8,12 +8,13 @@ use pulsegate_policy::PolicySet;
 use pulsegate_wire::State as AgentState;
 use pulsegate_wire::view::{
     AgentView, DeadlinesView, DecisionView, ExplainView, ObservationView, StepView, VerdictView,
+    WatchedView,
 };
 
 use super::agents::{Id, Params, key, unknown};
 use super::problem::Refused;
 use super::{State, view};
-use crate::shard::{Explained, Found};
+use crate::shard::{Explained, Found, Shadowed};
 
 /// Words of [`Signals`], in the order of their bits.
 const SIGNALS: [&str; Signals::COUNT as usize] = [
@@ -43,14 +44,63 @@ pub(super) async fn show(
     let (tenant, id) = key(&state, id, params)?;
     let config = state.config.load();
     let found = state.shards.find(tenant, &id, |found: Found<'_>| {
-        (view::agent(&config, &found), found.explained.cloned())
+        (view::agent(&config, &found), found.explained.cloned(), found.shadow.cloned())
     });
-    let (agent, explained) = found.ok_or_else(unknown)?;
+    let (agent, explained, shadow) = found.ok_or_else(unknown)?;
     let policies = state.shards.policies();
     let decision = explained.as_ref().map(|explained| decision(explained, &policies));
     let deadlines = explained.as_ref().and_then(|explained| deadlines(&agent, explained));
-    let text = sentences(&agent, deadlines.as_ref(), decision.as_ref());
-    Ok(Json(ExplainView { agent, deadlines, decision, text }))
+    // What was in shadow before says nothing of what is now.
+    let shadow = shadow.filter(|shadow| shadow.policies == policies.generation());
+    let shadow = shadow.map(|shadow| watched(&shadow, &policies));
+    let mut text = sentences(&agent, deadlines.as_ref(), decision.as_ref());
+    text.extend(shadow.iter().flat_map(in_shadow));
+    Ok(Json(ExplainView { agent, deadlines, decision, shadow, text }))
+}
+
+fn watched(shadow: &Shadowed, policies: &PolicySet) -> WatchedView {
+    let watched = &shadow.watched;
+    let verdict = |source: VerdictSource| {
+        let text = policies.text(source);
+        VerdictView {
+            policy: text.policy.to_owned(),
+            policy_revision: text.revision.to_owned(),
+            reason: text.reason.to_owned(),
+            health: None,
+            score: None,
+            interval_ms: None,
+        }
+    };
+    WatchedView {
+        number: shadow.number,
+        health: watched.health.map(|(health, score, source)| VerdictView {
+            health: Some(health),
+            score: score.is_finite().then_some(score),
+            ..verdict(source)
+        }),
+        cadence: watched.interval.map(|(interval_ms, source)| VerdictView {
+            interval_ms: interval_ms.is_finite().then_some(interval_ms),
+            ..verdict(source)
+        }),
+        health_differs: watched.health_differs,
+        difference: watched.difference.map(|difference| difference.as_str().to_owned()),
+    }
+}
+
+/// What policies in shadow would have said, for people.
+fn in_shadow(watched: &WatchedView) -> Vec<String> {
+    let health = watched.health.as_ref().map(|verdict| {
+        let judged = verdict.health.unwrap_or_default();
+        let differs = if watched.health_differs { ", which differs" } else { "" };
+        format!("In shadow: {} says {judged}{differs}: {}.", named(verdict), verdict.reason)
+    });
+    let cadence = watched.cadence.as_ref().map(|verdict| {
+        let proposed = verdict.interval_ms.map_or("no number".to_owned(), |ms| seconds(ms as u64));
+        let difference = watched.difference.as_deref().unwrap_or_default().replace('_', " ");
+        let (name, reason) = (named(verdict), &verdict.reason);
+        format!("In shadow: {name} proposes {proposed} ({difference}): {reason}.")
+    });
+    health.into_iter().chain(cadence).collect()
 }
 
 fn deadlines(agent: &AgentView, explained: &Explained) -> Option<DeadlinesView> {

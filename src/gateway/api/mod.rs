@@ -7,8 +7,8 @@
 //! Every error is a problem document (RFC 9457) of the one table in `wire`. Every route does a
 //! bounded amount of work at a time.
 //!
-//! This room may touch `shard`, `lease`, `admission`, `watch`, `durable`, `clock`, `config` and
-//! `telemetry`.
+//! This room may touch `shard`, `lease`, `rollout`, `admission`, `watch`, `durable`, `clock`,
+//! `config` and `telemetry`.
 
 mod agents;
 mod chunks;
@@ -19,6 +19,7 @@ mod guard;
 mod journal;
 mod leases;
 mod pages;
+mod policies;
 mod problem;
 mod query;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable::Durable;
 use crate::lease::Leases;
+use crate::rollout::Rollout;
 use crate::shard::Shards;
 use crate::telemetry::Telemetry;
 use crate::watch::Hub;
@@ -46,6 +48,7 @@ use crate::watch::Hub;
 #[doc(hidden)]
 pub use agents::registration_body;
 pub use journal::Backups;
+pub use policies::Uploads;
 use problem::Refused;
 
 /// Which routes a listener serves. Every request carries it as an extension; one without it is
@@ -67,6 +70,10 @@ pub struct State {
     pub shards: Arc<Shards>,
     /// Their leases.
     pub leases: Leases,
+    /// Their policies.
+    pub rollout: Rollout,
+    /// Policies that are being uploaded.
+    pub uploads: Uploads,
     /// What happened.
     pub hub: Arc<Hub>,
     /// What answers wait for.
@@ -116,6 +123,15 @@ fn routes() -> Vec<Route> {
         route("/v1/leases/{name}/renew", &["post"], post(leases::renew)),
         route("/v1/leases/{name}/release", &["post"], post(leases::release)),
         route("/v1/leases/{name}/check", &["get"], get(leases::check)),
+        route("/v1/policies", &["get"], get(policies::list)),
+        route(
+            "/v1/policies/{name}",
+            &["get", "put", "delete"],
+            get(policies::show).put(policies::put).delete(policies::delete),
+        ),
+        route("/v1/policies/{name}/mode", &["post"], post(policies::mode)),
+        route("/v1/policies/{name}/canary", &["post"], post(policies::canary)),
+        route("/v1/policies/{name}/rollback", &["post"], post(policies::rollback)),
         route("/v1/watch", &["get"], get(watch::watch)),
         route("/v1/journal", &["get"], get(journal::show)),
         route("/v1/journal/backup", &["get"], get(journal::backup)),

@@ -27,6 +27,8 @@ POST /v1/leases/{name}/acquire   a lease with a fencing token; /renew, /release;
 GET  /v1/leases                  who holds what; DELETE /v1/leases/{name} takes a lease back
 GET  /v1/watch                   what happens, as server-sent events; ?since=&wait= polls
 GET  /v1/journal                 how the journal does; /backup is a copy of it
+GET  /v1/policies                the policies and their trials
+PUT  /v1/policies/{name}         upload a revision; POST /mode, /canary, /rollback; DELETE
 GET  /v1/dead-letters            what could not be handled; /{id}, /{id}/replay, DELETE
 GET  /health/agents              the fleet at a glance; /health/agents/{id}: 200 alive, 503 not
 GET  /metrics                    for Prometheus

@@ -188,6 +188,9 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Released", value(to_value(lease::Released { released: true }))),
         ("CheckView", value(to_value(lease_check()))),
         ("LeasePage", value(to_value(lease_page()))),
+        ("PolicyPage", value(to_value(policies()))),
+        ("PolicyMode", value(to_value(PolicyMode { mode: "shadow".into(), revision: text() }))),
+        ("PolicyCanary", value(to_value(canary()))),
         ("WatchPage", value(to_value(events::page()))),
         ("JournalView", value(to_value(journal()))),
         ("DeadLetterPage", value(to_value(dead_letters()))),
@@ -200,6 +203,36 @@ fn samples() -> Vec<(&'static str, Value)> {
 
 fn agent_page() -> AgentPage {
     AgentPage { agents: vec![agent()], next: text(), watch: "1-1".to_owned() }
+}
+
+fn canary() -> PolicyCanary {
+    PolicyCanary { percent: Some(0.5), labels: Some(one("v".to_owned())), revision: text() }
+}
+
+fn policies() -> PolicyPage {
+    let revision = RevisionView {
+        added_at_unix_ms: Some(1),
+        role: "shadow".to_owned(),
+        answers: vec!["cadence".to_owned()],
+        shadow: Some(ShadowView { intervals: one(1), ..ShadowView::default() }),
+        taken_back: text(),
+        ..RevisionView::default()
+    };
+    let trial = TrialView {
+        revision: "x".to_owned(),
+        mode: "canary".to_owned(),
+        percent: Some(0.5),
+        labels: one("v".to_owned()),
+    };
+    let policy = PolicyView {
+        mode: "enforce".to_owned(),
+        enforced: text(),
+        trial: Some(trial),
+        before: text(),
+        revisions: vec![revision],
+        ..PolicyView::default()
+    };
+    PolicyPage { policies: vec![policy] }
 }
 
 fn journal() -> JournalView {
@@ -394,6 +427,13 @@ fn explain() -> ExplainView {
     ExplainView {
         agent: agent(),
         deadlines: Some(DeadlinesView { due_in_ms: -1, suspect_in_ms: 1, fail_in_ms: 1 }),
+        shadow: Some(WatchedView {
+            number: 1,
+            health: Some(verdict.clone()),
+            cadence: Some(verdict.clone()),
+            health_differs: true,
+            difference: Some("same".to_owned()),
+        }),
         decision: Some(DecisionView {
             decided_at_unix_ms: 1,
             observation: observation(),

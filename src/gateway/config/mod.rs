@@ -34,10 +34,11 @@ pub use credentials::{Credentials, Digest, Tenants};
 pub use executors::{ExecOptions, Executor, ExecutorKind, ExecutorOptions, Program};
 pub use options::{
     Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, LogFormat, LogLevel,
-    PolicyLimits, PolicyRegistry, PolicyTrust, Probes, Recorded, Recovery, Server, Signed, Tls,
+    PolicyLimits, PolicyRegistry, PolicyTrust, Probes, Recorded, Recovery, Rollout, Server, Signed,
+    Tls,
 };
 pub use overrides::Overrides;
-pub use policies::{PolicySource, Reference};
+pub use policies::{COMPONENT_BYTES, PolicySource, Reference};
 pub use problem::{Error, Problem};
 pub use pulled::{Brought, Fetch, Nowhere, Wanted};
 pub use template::template;
@@ -77,6 +78,8 @@ pub struct Config {
     pub policy_registry: PolicyRegistry,
     /// Which policies judge, pace and recover which agents; the first that matches decides.
     pub routes: Vec<policy::Route>,
+    /// Where uploaded policies are kept, and how many.
+    pub rollout: Rollout,
     /// What every directive carries.
     pub directives: Directives,
     /// When recovery begins and ends, and how much of it runs at once.
@@ -201,10 +204,29 @@ impl Config {
         }
     }
 
-    /// The policies to load: those that a route names.
+    /// The policies to load: those that a route names, without those that are uploaded.
     #[must_use]
     pub fn policy_sources(&self) -> Vec<policy::Source> {
-        self.policies.iter().map(PolicySource::source).collect()
+        let sources = self.policies.iter().filter(|source| !source.uploaded);
+        sources.map(PolicySource::source).collect()
+    }
+
+    /// Where compiled code is kept; `None` where none is.
+    #[must_use]
+    pub fn code_dir(&self) -> Option<PathBuf> {
+        let data = self.journal.data_dir.as_ref();
+        let data = data.filter(|_| self.rollout.cache && !self.journal.ephemeral);
+        data.map(|data| data.join("compiled"))
+    }
+
+    /// Where uploaded policies are kept; `None` where nothing outlives the process.
+    #[must_use]
+    pub fn policies_dir(&self) -> Option<PathBuf> {
+        if self.journal.ephemeral {
+            return None;
+        }
+        let own = || self.journal.data_dir.as_ref().map(|data| data.join("policies"));
+        self.rollout.dir.clone().or_else(own)
     }
 
     /// Ids of the executors with their default wait in milliseconds, as policies are told.
@@ -246,6 +268,7 @@ impl Config {
         section("policy_limits", config.policy_limits.reload(&new.policy_limits));
         section("policy_trust", config.policy_trust.reload(&new.policy_trust));
         section("policy_registry", config.policy_registry.reload(&new.policy_registry));
+        section("rollout", config.rollout.reload(&new.rollout));
         section("directives", config.directives.reload(&new.directives));
         section("recovery", config.recovery.reload(&new.recovery));
         section("probes", config.probes.reload(&new.probes));

@@ -13,7 +13,7 @@ use super::read::bounded;
 use super::table::Table;
 
 /// Largest component of a policy, in bytes: twice that of a Python guest.
-const COMPONENT_BYTES: u64 = 64 * 1024 * 1024;
+pub const COMPONENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Most policies and most routes.
 const MAX: usize = 64;
 
@@ -24,8 +24,10 @@ pub struct PolicySource {
     pub name: String,
     /// Where it came from, for people.
     pub origin: String,
-    /// The component.
+    /// The component; empty for one that is uploaded.
     pub bytes: Arc<[u8]>,
+    /// There is no component here: operators upload it.
+    pub uploaded: bool,
     /// Settings, handed to it as JSON.
     pub settings: serde_json::Value,
 }
@@ -42,7 +44,7 @@ impl Reference {
 }
 
 impl PolicySource {
-    pub(super) fn source(&self) -> policy::Source {
+    pub(crate) fn source(&self) -> policy::Source {
         policy::Source {
             name: self.name.clone(),
             bytes: self.bytes.to_vec(),
@@ -56,6 +58,7 @@ impl PolicySource {
             name: name.to_owned(),
             origin: format!("reference policy {name}"),
             bytes: Arc::from(*bytes),
+            uploaded: false,
             settings: serde_json::Value::Object(serde_json::Map::new()),
         })
     }
@@ -68,7 +71,9 @@ impl PolicySource {
             signature: table.value("signature_file"),
             reference: table.value("reference"),
             oci: table.value("oci"),
+            uploaded: table.value("uploaded").unwrap_or(false),
         };
+        let uploaded = given.uploaded;
         let settings = match table.take("settings") {
             Some(value) => json(value.get_ref()),
             None => serde_json::Value::Object(serde_json::Map::new()),
@@ -87,7 +92,7 @@ impl PolicySource {
             return None;
         }
         let (origin, bytes) = given.read(table, index, &name, remote)?;
-        Some(Self { name, origin, bytes, settings })
+        Some(Self { name, origin, bytes, uploaded, settings })
     }
 }
 
@@ -97,6 +102,7 @@ struct Given {
     signature: Option<PathBuf>,
     reference: Option<String>,
     oci: Option<String>,
+    uploaded: bool,
 }
 
 impl Given {
@@ -113,6 +119,8 @@ impl Given {
             return None;
         }
         let (key, read) = match (self.file, self.reference, self.oci) {
+            (None, None, None) if self.uploaded => return Some(("uploads".to_owned(), Arc::default())),
+            _ if self.uploaded => ("", Err("has another source beside uploaded".to_owned())),
             (Some(file), None, None) => {
                 let path = remote.directory.join(file);
                 let read = component(&path).map(|bytes| (path.display().to_string(), bytes));
@@ -135,7 +143,7 @@ impl Given {
                 let pinned = remote.want(table, index, name, &text)?;
                 return Some((pinned.to_string(), Arc::default()));
             }
-            _ => ("", Err("needs one of file, reference and oci".to_owned())),
+            _ => ("", Err("needs one of file, reference, oci and uploaded".to_owned())),
         };
         read.map_err(|why| table.problem(key, why)).ok()
     }

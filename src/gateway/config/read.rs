@@ -11,7 +11,7 @@ use super::credentials::{Credentials, Digest, Tenants};
 use super::executors::Executor;
 use super::options::{
     Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits, Probes,
-    Recovery, Server, Tls,
+    Recovery, Rollout, Server, Tls,
 };
 use super::overrides::Overrides;
 use super::problem::Error;
@@ -95,6 +95,7 @@ fn read(root: &mut Table<'_, '_>, directory: &Path, fetch: &dyn Fetch) -> Config
         policy_trust,
         policy_registry,
         routes,
+        rollout: rollout(root, directory),
         directives: root.section("directives", Directives::default()),
         recovery,
         executors,
@@ -112,6 +113,12 @@ fn journal(root: &mut Table<'_, '_>, directory: &Path) -> Journal {
     let mut journal = root.section("journal", Journal::default());
     journal.data_dir = journal.data_dir.map(|data| directory.join(data));
     journal
+}
+
+fn rollout(root: &mut Table<'_, '_>, directory: &Path) -> Rollout {
+    let mut rollout = root.section("rollout", Rollout::default());
+    rollout.dir = rollout.dir.map(|dir| directory.join(dir));
+    rollout
 }
 
 fn certificate(root: &mut Table<'_, '_>, tls: Tls, directory: &Path) -> Option<Certificate> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::executors::{ExecOptions, ExecutorOptions};
 use super::options::{
     Cadence, ClassOptions, Detection, Directives, Journal, Limits, Log, PolicyLimits,
-    PolicyRegistry, PolicyTrust, Probes, Recovery, Server, Tls,
+    PolicyRegistry, PolicyTrust, Probes, Recovery, Rollout, Server, Tls,
 };
 use super::overrides::variable;
 use super::section::Section;
@@ -28,7 +28,8 @@ const LISTS: &str = r#"
 
 # Policies to load beside the reference ones, which need no entry: from a `file`, with a
 # `signature_file` beside it or not; from a registry by digest, `oci = "oci://HOST/NAME@sha256:…"`;
-# or a `reference` policy under a name and with settings of one's own. Live.
+# a `reference` policy under a name and with settings of one's own; or `uploaded = true` for one that
+# operators upload (PUT /v1/policies/NAME): until they do, routes that name it decide nothing. Live.
 #
 #     [[policies]]
 #     name = "my-steady"
@@ -85,6 +86,8 @@ pub fn template() -> String {
     section(&mut out, "policy_trust", trust, &PolicyTrust::default());
     let registries = "How registries of policies are spoken to.";
     section(&mut out, "policy_registry", registries, &PolicyRegistry::default());
+    let rollout = "Policies that operators upload, and how long they are kept.";
+    section(&mut out, "rollout", rollout, &Rollout::default());
     section(&mut out, "directives", "What every directive carries.", &Directives::default());
     let recovery = Recovery::default();
     section(&mut out, "recovery", "When recovery begins and ends, and how much runs.", &recovery);

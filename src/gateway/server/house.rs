@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use pulsegate_core::lease;
-use pulsegate_policy::PolicySet;
+use pulsegate_policy::{Engine, PolicySet};
 use tokio::runtime::Runtime;
 
 use super::{Error, SHARDS_A_WORKER, control_threads};
@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::durable::Durable;
 use crate::lease::Leases;
 use crate::recovery::{Fleet, Recovery};
+use crate::rollout;
 use crate::shard::{Parts, Shards};
 use crate::telemetry::Telemetry;
 use crate::watch::Hub;
@@ -44,7 +45,7 @@ impl House {
         }
         let control = control_threads().map_err(Error::Threads)?;
         let telemetry = Telemetry::new(config);
-        telemetry.set_policies(policies.names());
+        telemetry.set_policies(policies.names(), |index| policies.role(index));
         let runtime = || control.handle().clone();
         let leases = Leases::new(past.epoch, clock.clone(), durable.clone(), telemetry.clone());
         let recovery = Recovery::new(config.clone(), durable.clone(), telemetry.clone(), runtime());
@@ -67,6 +68,17 @@ impl House {
         house.shards.restore(past)?;
         house.leases.resume();
         Ok(house)
+    }
+
+    /// What swaps the policies of this house.
+    pub(super) fn rollout(&self, engine: &Engine, threads: usize) -> rollout::Parts {
+        rollout::Parts {
+            engine: engine.clone(),
+            shards: self.shards.clone(),
+            durable: self.durable.clone(),
+            telemetry: self.telemetry.clone(),
+            threads,
+        }
     }
 
     /// Effects go out to recovery, to the witness and to leases; what they find comes back.

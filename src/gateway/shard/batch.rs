@@ -4,6 +4,8 @@
 //! One agent's heartbeats are handled in the order of the request, each after the one before it
 //! was decided: the batch goes in rounds, and the n-th heartbeat of an agent is in round n.
 
+use std::sync::Arc;
+
 use pulsegate_core::{AgentKey, TenantId, Ticket};
 use pulsegate_policy::{self as policy, Evaluation, PolicySet};
 use pulsegate_wire::Heartbeat;
@@ -12,6 +14,7 @@ use super::heartbeat::{
     Begun, Bench, Decided, Incoming, Origin, Pending, Refused, custom, with_bench,
 };
 use super::recording::Judged;
+use super::shadow::Subject;
 use super::{Reply, Shards};
 use crate::clock::Reading;
 
@@ -52,7 +55,7 @@ struct Turn {
 #[derive(Clone, Copy)]
 struct Run<'a> {
     origin: Origin<'a>,
-    policies: &'a PolicySet,
+    policies: &'a Arc<PolicySet>,
 }
 
 impl Shards {
@@ -135,6 +138,15 @@ impl Shards {
             .filter(|((turn, _), _)| self.is_recorded(lanes[turn.lane as usize].hash))
             .map(|((turn, pending), evaluation)| (turn.lane, pending.ticket, evaluation))
             .collect();
+        let watched: Vec<_> = pending
+            .iter()
+            .zip(&evaluations)
+            .filter(|((_, pending), _)| pending.assignment.has_shadow())
+            .map(|((turn, pending), evaluation)| {
+                let shard = turn.shard as usize;
+                (turn.lane, shard, pending.ticket, pending.assignment, evaluation)
+            })
+            .collect();
         let mut waiting = pending.into_iter().zip(&evaluations).peekable();
         while let Some(((turn, _), _)) = waiting.peek() {
             let shard = turn.shard;
@@ -147,6 +159,13 @@ impl Shards {
                 }
             });
             self.deliver(shard as usize, bench);
+        }
+        for (lane, shard, ticket, assignment, evaluation) in watched {
+            let (stamp, class) = (ticket.stamp, ticket.class);
+            let policies = run.policies;
+            let subject = Subject { policies, shard, stamp, assignment, class };
+            let beats = custom(&lanes[lane as usize].heartbeat);
+            self.watch_beat(subject, &ticket.observation, beats, evaluation);
         }
         for (lane, ticket, evaluation) in recorded {
             let Lane { heartbeat, outcome, .. } = &lanes[lane as usize];

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use pulsegate_core::{Decision, Observation, VerdictSource};
-use pulsegate_policy::{Assignment, Memory};
+use pulsegate_policy::{Assignment, Memory, Watched};
 use pulsegate_wire::Health;
 
 use super::limiter::Charged;
@@ -16,8 +16,8 @@ pub(super) struct Cold {
     /// Generation of the slot that this belongs to, with the policies chosen for the agent and
     /// the set that they were chosen from.
     pub(super) assigned: Option<(u64, Assignment)>,
-    /// Memory columns of policies that keep any.
-    pub(super) memory: Option<Box<Memory>>,
+    /// What policies keep of the agent that keep anything, and those in shadow.
+    pub(super) beside: Option<Box<Beside>>,
     /// The last heartbeat that was decided.
     pub(super) last: Option<Box<Explained>>,
     /// The newest event of the agent that its answers wait for.
@@ -42,9 +42,31 @@ impl Cold {
     }
 
     pub(super) fn boxed_bytes(&self) -> usize {
-        let memory = self.memory.as_ref().map_or(0, |_| size_of::<Memory>());
-        memory + self.last.as_ref().map_or(0, |_| size_of::<Explained>())
+        let beside = self.beside.as_ref().map_or(0, |_| size_of::<Beside>());
+        beside + self.last.as_ref().map_or(0, |_| size_of::<Explained>())
     }
+}
+
+/// What policies keep of an agent: those that are obeyed, and apart from it those in shadow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beside {
+    /// Memory columns of the policies that are obeyed.
+    pub(super) memory: Memory,
+    /// What those in shadow said last.
+    pub(super) shadow: Option<Shadowed>,
+}
+
+/// What policies in shadow would have said of a heartbeat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shadowed {
+    /// Their memory columns.
+    pub memory: Memory,
+    /// What they said.
+    pub watched: Watched,
+    /// The sequence of the heartbeat.
+    pub number: u64,
+    /// Generation of the policy set that the sources belong to.
+    pub policies: u64,
 }
 
 /// Why an agent's last directive is what it is. Written at every heartbeat, so it fills whole cache

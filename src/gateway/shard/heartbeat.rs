@@ -21,6 +21,7 @@ use pulsegate_wire::{
 
 use super::cold::Cold;
 use super::recording::Judged;
+use super::shadow::Subject;
 use super::{Charged, Explained, Renewal, Reply, Shard, Shards};
 use crate::clock::Reading;
 use crate::durable::Mark;
@@ -159,9 +160,17 @@ impl Shards {
                     self.telemetry.policy_calls(&evaluation);
                     let context = self.context(at, &policies, origin);
                     let ticket = pending.ticket;
+                    let assignment = pending.assignment;
                     let decided = self.under_lock(index, &mut bench.effects, |shard, effects| {
                         shard.finish(context, pending, &evaluation, effects)
                     });
+                    if assignment.has_shadow() {
+                        let (shard, stamp, class) = (index, ticket.stamp, ticket.class);
+                        let policies = &policies;
+                        let subject = Subject { policies, shard, stamp, assignment, class };
+                        let seen = &ticket.observation;
+                        self.watch_beat(subject, seen, custom(&heartbeat), &evaluation);
+                    }
                     if self.is_recorded(key.hash) {
                         let (tenant, decision) = (origin.tenant, &decided.decision);
                         let heartbeat = &heartbeat;
@@ -325,7 +334,8 @@ impl Shard {
             self.machine.handle_ack(at.now, slot, &ack.id, outcome, effects);
         }
         let assignment = self.assignment(slot, policies, key.tenant, at.now);
-        let memory = self.cold(slot).memory.as_deref().cloned().unwrap_or_default();
+        let memory = self.cold(slot).beside.as_deref().map(|beside| beside.memory.clone());
+        let memory = memory.unwrap_or_default();
         let is_new = known.is_none();
         Ok(Begun::Pending(Pending { ticket, assignment, memory, is_new, sent_at_ms }))
     }
@@ -347,7 +357,7 @@ impl Shard {
         if is_newest {
             let cold = self.cold(decision.slot);
             if memory.revision != [0, 0] {
-                cold.memory = Some(keep(cold.memory.take(), memory));
+                cold.beside.get_or_insert_default().memory = memory;
             }
             // An address that was not proven to be the sender's must not become one to probe.
             let seen = cold.last.as_ref().map(|last| last.peer).filter(|_| context.early);

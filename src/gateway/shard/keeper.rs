@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pulsegate_wire::EventKind;
-use pulsegate_wire::event::{PolicyTripped, ReadOnly};
+use pulsegate_wire::event::ReadOnly;
 
 use super::Shards;
 
@@ -26,7 +26,6 @@ pub async fn keep(shards: Arc<Shards>) {
     loop {
         ticks.tick().await;
         shards.durable.journal().mark_time(shards.clock.now().0);
-        shards.note_breakers(&mut kept.broken);
         if kept.is_due(&shards) {
             let taking = shards.clone();
             // It ends before the next is looked for; a panic in it is a bug that its thread told.
@@ -40,7 +39,6 @@ pub async fn keep(shards: Arc<Shards>) {
 struct Kept {
     lost: u64,
     was_read_only: bool,
-    broken: Vec<u16>,
 }
 
 impl Kept {
@@ -65,24 +63,5 @@ impl Kept {
         let since = status.newest_seq.saturating_sub(status.snapshot_seq.unwrap_or(0));
         let is_old = status.snapshot_seq.is_none() || status.snapshot_age_ms > OLD_MS;
         is_behind || status.is_snapshot_due || (is_old && since >= ENOUGH)
-    }
-}
-
-impl Shards {
-    /// Tells of breakers that opened or closed since the last look.
-    fn note_breakers(&self, before: &mut Vec<u16>) {
-        let policies = self.policies.load_full();
-        let all = 0..policies.names().len() as u16;
-        let broken: Vec<u16> = all.filter(|&policy| policies.is_broken(policy)).collect();
-        let changed = |from: &[u16], to: &[u16]| -> Vec<u16> {
-            from.iter().copied().filter(|policy| !to.contains(policy)).collect()
-        };
-        let opened = changed(&broken, before).into_iter().map(|policy| (policy, true));
-        let closed = changed(before, &broken).into_iter().map(|policy| (policy, false));
-        for (policy, open) in opened.chain(closed) {
-            let name = policies.names().get(usize::from(policy)).cloned().unwrap_or_default();
-            self.durable.note("", EventKind::PolicyTripped(PolicyTripped { policy: name, open }));
-        }
-        *before = broken;
     }
 }

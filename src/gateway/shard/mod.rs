@@ -23,6 +23,7 @@ pub(crate) mod protobuf;
 mod recording;
 mod reply;
 mod restore;
+mod shadow;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,11 +35,11 @@ use pulsegate_core::{
     Action, AgentKey, Decision, Effects, Event, EventKind, Machine, Millis, PartitionHasher,
     Refusal, Slot, Stamp, Suspicion, TenantId,
 };
-use pulsegate_policy::{Assignment, PolicySet};
+use pulsegate_policy::{Agent, Assignment, PolicySet};
 use tokio::sync::broadcast;
 
 pub use batch::Item;
-pub use cold::Explained;
+pub use cold::{Explained, Shadowed};
 pub use driver::drive;
 pub use heartbeat::{Gate, Origin, Refused};
 pub use keeper::keep;
@@ -46,6 +47,7 @@ pub use leases::{Holdings, Renewal};
 pub use limiter::{Charged, Limiter, Quota};
 pub use operate::{BadCursor, Cursor, Found};
 pub use reply::Reply;
+pub use shadow::watch_shadows;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -88,6 +90,8 @@ pub struct Shards {
     floor_base_ms: AtomicU32,
     /// The machines are frozen, because nothing can be recorded.
     frozen: AtomicBool,
+    /// What waits for policies in shadow.
+    shadows: shadow::Queue,
 }
 
 /// What [`Shards::new`] puts together.
@@ -120,6 +124,7 @@ pub(crate) struct Shard {
     settled: usize,
     /// Agents known, over all shards.
     known: Arc<AtomicU32>,
+    hasher: PartitionHasher,
 }
 
 impl Shards {
@@ -128,6 +133,7 @@ impl Shards {
     pub fn new(count: usize, hash_key: [u64; 2], parts: Parts) -> Self {
         let count = count.clamp(1, PartitionHasher::PARTITIONS);
         let known = Arc::new(AtomicU32::new(0));
+        let hasher = PartitionHasher::new(hash_key);
         let shard = || {
             Mutex::new(Shard {
                 machine: Machine::new(parts.config.core(count as u32)),
@@ -136,11 +142,12 @@ impl Shards {
                 durable: parts.durable.clone(),
                 settled: 0,
                 known: known.clone(),
+                hasher,
             })
         };
         Self {
             shards: (0..count).map(|_| shard()).collect(),
-            hasher: PartitionHasher::new(hash_key),
+            hasher,
             clock: parts.clock,
             durable: parts.durable,
             policies: ArcSwap::new(parts.policies),
@@ -154,6 +161,7 @@ impl Shards {
             load: AtomicU64::new(0),
             floor_base_ms: AtomicU32::new(0),
             frozen: AtomicBool::new(false),
+            shadows: shadow::Queue::default(),
         }
     }
 
@@ -295,6 +303,12 @@ impl Shards {
             if let Some(call) = call {
                 self.telemetry.policy_call(&call);
             }
+            if assignment.has_shadow() {
+                let (shard, class) = (index, incident.class);
+                let policies = &policies;
+                let subject = shadow::Subject { policies, shard, stamp, assignment, class };
+                self.watch_plan(subject, &incident, &plan);
+            }
             let now = self.clock.now();
             self.under_lock(index, &mut bench.effects, |shard, effects| {
                 shard.machine.handle_plan(now, stamp, plan, effects);
@@ -349,7 +363,9 @@ impl Shard {
         let info = self.machine.info(now, slot)?;
         let cold = self.cold.get(slot.0 as usize);
         let explained = cold.and_then(|cold| cold.last.as_deref());
-        Some(Found { now, info, explained })
+        let beside = cold.and_then(|cold| cold.beside.as_deref());
+        let shadow = beside.and_then(|beside| beside.shadow.as_ref());
+        Some(Found { now, info, explained, shadow })
     }
 
     /// Where a silent agent was observed at last; `None` when it is not silent any more, or was
@@ -420,7 +436,8 @@ impl Shard {
         let assignment = self.machine.info(now, slot).map_or_else(Assignment::default, |info| {
             let none = std::collections::BTreeMap::new();
             let labels = info.registration.map_or(&none, |registration| &registration.labels);
-            policies.assign(tenant, info.class, labels)
+            let hash = self.hasher.key(tenant, info.id).hash;
+            policies.assign_agent(&Agent { tenant, class: info.class, labels, hash })
         });
         self.cold(slot).assigned = Some((generation, assignment));
         assignment

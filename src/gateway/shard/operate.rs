@@ -10,7 +10,7 @@ use pulsegate_core::{
 use pulsegate_wire::{Command, Registration};
 
 use super::heartbeat::with_bench;
-use super::{Explained, Shards};
+use super::{Explained, Shadowed, Shards};
 
 /// Where a listing goes on: opaque to clients, and valid for as long as the process lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Found<'a> {
     pub info: AgentInfo<'a>,
     /// Its last decision, if there was one.
     pub explained: Option<&'a Explained>,
+    /// What policies in shadow said last, if any were asked.
+    pub shadow: Option<&'a Shadowed>,
 }
 
 impl Shards {

@@ -232,6 +232,21 @@ catalogue! {
         "Duration of policy calls, of one call in sixteen.";
     PolicyLogs = "pulsegate_policy_log_lines_total", Kind::Counter, [Label::Policy],
         "Lines that policies wrote to the log.";
+    CanaryCalls = "pulsegate_policy_canary_calls_total", Kind::Counter, [Label::Policy],
+        "Calls of policies by agents that a revision is on trial for as a canary; among all calls.";
+    CanaryFaults = "pulsegate_policy_canary_faults_total", Kind::Counter, [Label::Policy],
+        "Those of them that went wrong.";
+    Shadows = "pulsegate_policy_shadow_total", Kind::Counter,
+        [Label::Policy, Label::Words("result", super::Shadow::WORDS)],
+        "Heartbeats and plans by how what a policy in shadow said compares with what was enforced.";
+    ShadowIntervals = "pulsegate_policy_shadow_intervals_total", Kind::Counter,
+        [Label::Policy, Label::Words("difference", super::DIFFERENCES)],
+        "Intervals proposed in shadow, within the promise of the class, beside what was enforced.";
+    PolicySwaps = "pulsegate_policy_swaps_total", Kind::Counter, [],
+        "Times that another set of policies took over, all at once.";
+    PolicyReturns = "pulsegate_policy_returns_total", Kind::Counter,
+        [Label::Policy, Label::Words("from", super::Returned::WORDS)],
+        "Revisions whose breaker opened and that were taken back by the gateway itself.";
     Agents = "pulsegate_agents", Kind::Gauge, [Label::Class, STATES, HEALTHS],
         "Agents known.";
     Transitions = "pulsegate_agent_transitions_total", Kind::Counter,

@@ -10,7 +10,7 @@ use pulsegate_wire::{AckOutcome, Health, State};
 use tracing::{debug, error, info, warn};
 
 use super::catalogue::Id;
-use super::{ACTION_OUTCOMES, Gauge, LEASE_ENDS, ProbeOutcome, TRANSITIONS, Telemetry};
+use super::{ACTION_OUTCOMES, Gauge, LEASE_ENDS, ProbeOutcome, Returned, TRANSITIONS, Telemetry};
 
 /// Starts within ten minutes that are a loop. Source: DESIGN §4.
 const RESTART_LOOP: u32 = 3;
@@ -176,6 +176,35 @@ impl Telemetry {
         if dropped > 0 {
             warn!(dropped, "policies wrote more lines than are kept");
         }
+    }
+
+    /// Another set of policies took over.
+    pub fn policies_swapped(&self, policies: &[String]) {
+        self.inner.cells.add(Id::PolicySwaps, 0, 1);
+        let policies = policies.join(", ");
+        info!(policies, "policies took over");
+    }
+
+    /// Something that was uploaded cannot be used; the gateway goes on with what can.
+    pub fn policies_damaged(&self, why: &str) {
+        error!(why, "an uploaded policy cannot be used");
+    }
+
+    /// The breaker of a policy in use opened or closed.
+    pub fn policy_tripped(&self, policy: &str, revision: &str, open: bool) {
+        if open {
+            warn!(policy, revision, "the breaker of a policy opened");
+        } else {
+            info!(policy, revision, "the breaker of a policy closed");
+        }
+    }
+
+    /// The gateway took back a revision that kept failing; `to` is what is obeyed now.
+    pub fn policy_returned(&self, policy: &str, revision: &str, from: Returned, to: &str) {
+        let place = self.inner.names.policy_named(policy) * Returned::WORDS.len();
+        self.inner.cells.add(Id::PolicyReturns, place + from as usize, 1);
+        let from = from.as_str();
+        error!(policy, revision, from, to, "a policy kept failing and was taken back");
     }
 
     /// A program of recovery ended.

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use pulsegate_core::cadence::Bound;
-use pulsegate_policy::{Call, Evaluation, Fault};
+use pulsegate_policy::{Call, Difference, Evaluation, Fault, Role, Watched};
 use pulsegate_wire::{Code, Outcome};
 
 use crate::config::Config;
@@ -152,6 +152,46 @@ label! {
     }
 }
 
+label! {
+    /// How what a policy in shadow said compares with what was enforced.
+    Shadow {
+        /// The same health, and an interval within the guard's dead band.
+        Same = "same",
+        /// Another health.
+        Health = "health",
+        /// Another interval.
+        Interval = "interval",
+        /// Another health and another interval.
+        Both = "both",
+        /// Another plan of recovery.
+        Plan = "plan",
+        /// It failed, or its breaker is open.
+        Fault = "fault",
+        /// It was not asked: there was no time left for shadows.
+        Skipped = "skipped",
+    }
+}
+
+label! {
+    /// What a revision was before the gateway took it back.
+    Returned {
+        /// It was enforced for all of its agents.
+        Enforced = "enforced",
+        /// It was a canary.
+        Canary = "canary",
+    }
+}
+
+/// Words of [`Difference`], in its order.
+const DIFFERENCES: &[&str] = &{
+    let mut words = [""; Difference::ALL.len()];
+    let mut place = 0;
+    while place < words.len() {
+        words[place] = Difference::ALL[place].as_str();
+        place += 1;
+    }
+    words
+};
 /// Why a lease can end.
 const LEASE_ENDS: &[&str] = &["released", "expired", "revoked", "undone"];
 /// Words of [`Fault`], in its order.
@@ -255,8 +295,8 @@ impl Telemetry {
     }
 
     /// Takes the names of policies by their index in a set: call it when a set takes over.
-    pub fn set_policies(&self, names: &[String]) {
-        self.inner.names.set_policies(names);
+    pub fn set_policies(&self, names: &[String], role: impl Fn(u16) -> Role) {
+        self.inner.names.set_policies(names, role);
     }
 
     /// A heartbeat was answered. Hot.
@@ -301,6 +341,49 @@ impl Telemetry {
         }
         if let Some(elapsed) = call.elapsed {
             self.inner.cells.observe(Id::PolicySeconds, policy, nanos(elapsed));
+        }
+        if self.inner.names.is_canary(call.policy) {
+            self.inner.cells.add(Id::CanaryCalls, policy, 1);
+            self.inner.cells.add(Id::CanaryFaults, policy, u64::from(call.fault.is_some()));
+        }
+    }
+
+    /// A policy in shadow was compared, or could not be.
+    pub fn shadowed(&self, policy: u16, shadow: Shadow) {
+        let policy = self.inner.names.policy(policy);
+        self.inner.cells.add(Id::Shadows, policy * Shadow::WORDS.len() + shadow as usize, 1);
+    }
+
+    /// Policies in shadow were asked of a heartbeat.
+    pub fn watched(&self, watched: &Watched) {
+        let [health, cadence] = watched.calls;
+        let is_one = health.zip(cadence).is_some_and(|(one, other)| one.policy == other.policy);
+        let paced = watched.difference.map(|difference| difference != Difference::Same);
+        let judged = watched.health.map(|_| watched.health_differs);
+        if let (Some(call), Some(difference)) = (cadence, watched.difference) {
+            let place = self.inner.names.policy(call.policy) * DIFFERENCES.len();
+            self.inner.cells.add(Id::ShadowIntervals, place + difference as usize, 1);
+        }
+        let compared = |judged: Option<bool>, paced: Option<bool>, is_fault: bool| match () {
+            () if is_fault => Shadow::Fault,
+            () if judged == Some(true) && paced == Some(true) => Shadow::Both,
+            () if judged == Some(true) => Shadow::Health,
+            () if paced == Some(true) => Shadow::Interval,
+            () => Shadow::Same,
+        };
+        let failed = |call: Option<Call>| call.is_some_and(|call| call.fault.is_some());
+        match (health, cadence) {
+            (Some(call), _) if is_one => {
+                let is_fault = failed(health) || failed(cadence);
+                self.shadowed(call.policy, compared(judged, paced, is_fault));
+            }
+            _ => {
+                for (call, judged, paced) in [(health, judged, None), (cadence, None, paced)] {
+                    if let Some(one) = call {
+                        self.shadowed(one.policy, compared(judged, paced, failed(call)));
+                    }
+                }
+            }
         }
     }
 

@@ -3,14 +3,18 @@
 //! A policy's index changes with each set, its metrics must not: every name has a place of its
 //! own, and the hot path maps index to place with one load.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pulsegate_core::{ClassId, TenantId};
+use pulsegate_policy::Role;
 
 use super::catalogue::{EXECUTORS, POLICIES};
 use crate::config::Config;
+
+/// Indices of a set: the built-in policy, and for each name what is enforced and what is on trial.
+const INDICES: usize = 2 * POLICIES + 1;
 
 /// Name of the place that names share for which there is no room.
 const OTHER: &str = "other";
@@ -19,7 +23,8 @@ pub(super) struct Names {
     config: ArcSwap<Known>,
     policies: Mutex<Vec<String>>,
     executors: Mutex<Vec<String>>,
-    policy_places: [AtomicUsize; POLICIES + 1],
+    policy_places: [AtomicUsize; INDICES],
+    canaries: [AtomicBool; INDICES],
 }
 
 #[derive(Default)]
@@ -35,6 +40,7 @@ impl Default for Names {
             policies: Mutex::new(Vec::new()),
             executors: Mutex::new(Vec::new()),
             policy_places: std::array::from_fn(|_| AtomicUsize::new(POLICIES)),
+            canaries: std::array::from_fn(|_| AtomicBool::new(false)),
         }
     }
 }
@@ -49,11 +55,12 @@ impl Names {
         }
     }
 
-    pub(super) fn set_policies(&self, names: &[String]) {
+    pub(super) fn set_policies(&self, names: &[String], role: impl Fn(u16) -> Role) {
         let mut known = self.policies.lock();
         for (index, place) in self.policy_places.iter().enumerate() {
             let name = names.get(index);
             place.store(name.map_or(POLICIES, |name| number(&mut known, name, POLICIES)), Relaxed);
+            self.canaries[index].store(role(index as u16) == Role::Canary, Relaxed);
         }
     }
 
@@ -61,6 +68,11 @@ impl Names {
     pub(super) fn policy(&self, index: u16) -> usize {
         let place = self.policy_places.get(usize::from(index));
         place.map_or(POLICIES, |place| place.load(Relaxed))
+    }
+
+    /// Whether the policy of an index is a canary.
+    pub(super) fn is_canary(&self, index: u16) -> bool {
+        self.canaries.get(usize::from(index)).is_some_and(|is_canary| is_canary.load(Relaxed))
     }
 
     /// Place of a policy by its name.

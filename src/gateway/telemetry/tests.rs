@@ -39,7 +39,7 @@ fn scraped(telemetry: &Telemetry) -> Scraped {
 
 fn fresh() -> Telemetry {
     let telemetry = Telemetry::new(&Config::default());
-    telemetry.set_policies(&["builtin".to_owned(), "steady".to_owned()]);
+    telemetry.set_policies(&["builtin".to_owned(), "steady".to_owned()], |_| Role::Enforced);
     telemetry
 }
 
@@ -154,7 +154,8 @@ fn calls_stay_with_their_policy_when_a_new_set_numbers_it_otherwise() {
     let telemetry = fresh();
     let call = |policy, fault| Call { policy, elapsed: Some(Duration::from_nanos(400)), fault };
     telemetry.policy_call(&call(1, Some(Fault::Timeout)));
-    telemetry.set_policies(&["builtin".to_owned(), "other-one".to_owned(), "steady".to_owned()]);
+    let names = ["builtin", "other-one", "steady"].map(str::to_owned);
+    telemetry.set_policies(&names, |_| Role::Enforced);
     telemetry.policy_call(&call(2, None));
     telemetry.policy_call(&call(1, Some(Fault::BreakerOpen)));
     let samples = scraped(&telemetry).samples;

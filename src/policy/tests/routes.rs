@@ -103,7 +103,7 @@ fn an_assignment_of_another_set_is_understood_as_the_default() {
     let class = ClassId(250);
     let answer = Worker::new().evaluate(
         &set,
-        Assignment(u16::MAX),
+        Assignment { entry: u16::MAX, shadow: 0 },
         class,
         &seen,
         &BTreeMap::new(),

@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("witness", &["clock", "config", "telemetry"]),
     ("shard", &["clock", "config", "telemetry", "watch", "durable", "recovery"]),
     ("lease", &["clock", "config", "telemetry", "watch", "durable", "shard"]),
+    ("rollout", &["clock", "config", "telemetry", "durable", "shard"]),
     ("admission", &["clock", "config", "telemetry", "shard"]),
     ("dashboard", &["clock", "config", "telemetry"]),
     (
@@ -28,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "recovery",
             "shard",
             "lease",
+            "rollout",
             "admission",
             "dashboard",
         ],

@@ -105,7 +105,12 @@ fn of_the_gateway() -> Vec<EventKind> {
         EventKind::GatewayStarted(GatewayStarted { version: text(), agents: 1, down_ms: 1 }),
         EventKind::GatewayEnded(GatewayEnded { agents: 1, digest: text() }),
         EventKind::PoliciesChanged(PoliciesChanged { policies: vec![text()] }),
-        EventKind::PolicyTripped(PolicyTripped { policy: text(), open: true }),
+        EventKind::PolicyTripped(PolicyTripped {
+            policy: text(),
+            open: true,
+            revision: text(),
+            returned_to: text(),
+        }),
         EventKind::ReadOnly(ReadOnly { reason: text(), lasted_ms: 1 }),
         EventKind::FloorMoved(FloorMoved { base_ms: 1 }),
         EventKind::TimeHeld(TimeHeld { lasted_ms: 1 }),
