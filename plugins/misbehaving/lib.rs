@@ -20,6 +20,9 @@ pub fn misbehaves(config: &Config<Settings>, seen: &Observation) -> bool {
     config.settings.always || seen.queue_depth > 0.0
 }
 
+/// The depth of a queue at which those misbehave that pass every check.
+pub const RARE: f64 = 1_234_567.0;
+
 /// What they propose while they behave.
 #[must_use]
 pub fn ordinary() -> Hint {

@@ -21,7 +21,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of policies, in the root `Cargo.toml`.
 const PROFILE: &str = "policy";
 const REFERENCE: [&str; 3] = ["steady", "queue-pressure", "ladder"];
-const FIXTURES: [&str; 27] = [
+const FIXTURES: [&str; 29] = [
     "spins",
     "traps",
     "eats-memory",
@@ -41,6 +41,8 @@ const FIXTURES: [&str; 27] = [
     "remembers",
     "slow-under-load",
     "describes-hugely",
+    "traps-rarely",
+    "spins-rarely",
     "counts-calls",
     "leans-on-the-last",
     "mixes-rows",

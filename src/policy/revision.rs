@@ -8,10 +8,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use pulsegate_core::{ClassId, Classes};
 use sha2::{Digest as _, Sha256};
 
+use crate::check::check_admitted;
 use crate::instance::Instance;
 use crate::loader::{self, Policy};
 use crate::tally::Tally;
@@ -55,12 +57,14 @@ impl Revision {
         loader::admit(&engine.shared, source, classes, executors).map(|policy| Self(policy.into()))
     }
 
-    /// The same while agents beat: on one thread, of a priority that gives way to all others. Takes
-    /// longer by as many cores as there are.
+    /// The same while agents beat, and the questions of [`check`](crate::check()) as well: on one
+    /// thread, of a priority that gives way to all others. Takes longer by as many cores as there
+    /// are.
     ///
     /// # Errors
-    /// As [`Self::admit`]; and [`Error::Engine`] when there is no thread for it.
-    pub fn admit_gently(
+    /// As [`Self::admit`] and [`check`](crate::check()); and [`Error::Engine`] when there is no
+    /// thread for it.
+    pub fn vet_gently(
         engine: &Engine,
         source: Source,
         classes: &Classes,
@@ -77,7 +81,12 @@ impl Revision {
         let threads = threads.build().map_err(|error| Error::Engine {
             reason: format!("no thread to compile on: {error}"),
         })?;
-        threads.install(|| Self::admit(engine, source, classes, executors))
+        threads.install(|| {
+            let began = Instant::now();
+            let revision = Self::admit(engine, source, classes, executors)?;
+            check_admitted(&revision.0, classes, executors, began.elapsed())?;
+            Ok(revision)
+        })
     }
 
     /// The same component under other settings, classes or executors, without compiling it again.

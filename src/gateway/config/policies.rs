@@ -119,7 +119,9 @@ impl Given {
             return None;
         }
         let (key, read) = match (self.file, self.reference, self.oci) {
-            (None, None, None) if self.uploaded => return Some(("uploads".to_owned(), Arc::default())),
+            (None, None, None) if self.uploaded => {
+                return Some(("uploads".to_owned(), Arc::default()));
+            }
             _ if self.uploaded => ("", Err("has another source beside uploaded".to_owned())),
             (Some(file), None, None) => {
                 let path = remote.directory.join(file);

@@ -136,7 +136,10 @@ fn wrong_entries_say_why() {
         ("oci = \"ghcr.io/team/a\"", "it must begin with oci://"),
         ("oci = \"oci://h/a@sha512:00\"", "only sha256 is taken"),
         ("oci = 7", "must be a text in quotes"),
-        ("oci = \"oci://h/a\"\nfile = \"a.wasm\"", "needs one of file, reference, oci and uploaded"),
+        (
+            "oci = \"oci://h/a\"\nfile = \"a.wasm\"",
+            "needs one of file, reference, oci and uploaded",
+        ),
         ("", "needs one of file, reference, oci and uploaded"),
         ("reference = \"steady\"\nsignature_file = \"a.sig\"", "belongs to file"),
         ("file = \"a.wasm\"\nsignature_file = \"a.sig\"", "set policy_trust.public_key_file"),
