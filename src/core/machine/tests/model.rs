@@ -282,5 +282,5 @@ fn obedience_in_a_large_space() {
         Freeze(false),
     ];
     let all = [&more[..], &[Copy(SHORT), Copy(LONG)], &obedient_crashes()].concat();
-    assert_eq!(obeyed(2, &all), space(317_444, 2_878_028, 34));
+    assert_eq!(obeyed(2, &all), space(848_716, 9_240_060, 34));
 }
