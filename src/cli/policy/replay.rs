@@ -131,7 +131,8 @@ fn nothing(header: &Header, report: &Report, unreadable: Option<String>) -> Fail
         format!("no recorded heartbeat can be read: {} records are damaged", scope.damaged)
     } else if scope.filtered > 0 {
         format!(
-            "none of {} recorded heartbeats is of this time, class and tenant; they are of {} to {}",
+            "none of {} recorded heartbeats is of this time, class and tenant; they are of {} to \
+             {}",
             scope.filtered,
             text::instant(scope.oldest_wall_ms),
             text::instant(scope.newest_wall_ms)

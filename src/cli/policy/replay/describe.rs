@@ -240,10 +240,34 @@ fn example(example: &Example) -> String {
         example.agent_id,
         text::instant(example.wall_ms),
         example.sequence,
-        example.seen_in_words().join(", "),
+        wrapped(&example.seen_in_words(), SAW),
         said(&example.enforced),
         said(&example.candidate)
     )
+}
+
+/// Columns before what was seen.
+const SAW: usize = 13;
+/// Columns of a terminal that hold a line well.
+const COLUMNS: usize = 100;
+
+/// Words after each other with commas, further lines under the first.
+fn wrapped(words: &[String], indent: usize) -> String {
+    let (mut out, mut column) = (String::new(), indent);
+    for (place, word) in words.iter().enumerate() {
+        let comma = if place + 1 < words.len() { "," } else { "" };
+        let width = word.chars().count() + comma.len();
+        if place > 0 && column + 1 + width > COLUMNS {
+            out.push_str(&format!("\n{}", " ".repeat(indent)));
+            column = indent;
+        } else if place > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(&format!("{word}{comma}"));
+        column += width;
+    }
+    out
 }
 
 fn estimate(estimate: &Estimated) -> String {
@@ -347,6 +371,16 @@ fn percent(count: u64, of: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_wrapped_under_the_first() {
+        let words = vec!["x".repeat(40); 4];
+        let text = wrapped(&words, 13);
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        assert_eq!(text.replace(['\n', ' '], ""), words.join(","));
+        assert_eq!(wrapped(&[], 13), "");
+    }
 
     #[test]
     fn numbers_read_well() {
