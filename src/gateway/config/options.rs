@@ -245,8 +245,8 @@ section! {
         dir: Option<PathBuf> = None =>
             Bounds::text("path").example("/var/lib/pulsegate/policies"), restart,
             "none: `policies` in the directory of the journal; an ephemeral gateway keeps none";
-        /// Keeps compiled code of large components in `compiled` in the directory of the journal,
-        /// authenticated, so that the next start is quick.
+        /// Keeps compiled code in `compiled` in the directory of the journal, authenticated, so that
+        /// the next start is quick.
         cache: bool = true => Bounds::text("true or false"), restart,
             "an interpreter takes many seconds to compile; code that was touched is not used";
         /// Uploaded revisions of one policy that are kept beside those in use; the oldest go
