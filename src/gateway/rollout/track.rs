@@ -199,6 +199,12 @@ impl Track {
         self.taken_back.retain(|pick, _| is_kept(pick));
     }
 
+    /// What agents depend on: what is enforced, and a canary.
+    pub(super) fn obeyed(&self) -> Vec<Pick> {
+        let trial = self.candidate.as_ref().filter(|(_, share)| *share != Share::Shadow);
+        self.enforced.into_iter().chain(trial.map(|(pick, _)| *pick)).collect()
+    }
+
     /// What is enforced and what is on trial.
     pub(super) fn in_use(&self) -> impl Iterator<Item = Pick> {
         let trial = self.candidate.as_ref().map(|(pick, _)| *pick);
