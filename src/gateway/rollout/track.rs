@@ -2,9 +2,10 @@
 //! back to. Every change is a pure function of this state.
 //!
 //! ```text
-//!   put ──► candidate: shadow ⇄ canary (percent, labels) ──enforce──► enforced ──► previous …
-//!                   ▲      │ rollback, or its breaker                    │ rollback, or its breaker
-//!                   └──────┴─► (ends)                          previous ◄┘  (the newest good one)
+//! put ──► on trial: shadow ⇄ canary ──enforce──► enforced ──enforce──► previous …
+//!             │ rollback, its breaker               │ rollback, its breaker
+//!             ▼                                     ▼
+//!           (ends)                        the newest good one of previous
 //! ```
 //! Going back never comes from a revision to a newer one, and a revision that was taken back
 //! because it kept failing is not gone back to: nothing swings to and fro by itself.
