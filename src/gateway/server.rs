@@ -162,19 +162,7 @@ impl Gateway {
         let current = Arc::new(ArcSwap::new(config.clone()));
         let rollout = Rollout::new(prepared, house.rollout(&engine, policy_threads(&config)));
         let ready = Arc::new(AtomicBool::new(false));
-        let router = api::router(api::State {
-            shards: house.shards.clone(),
-            leases: house.leases.clone(),
-            rollout: rollout.clone(),
-            uploads: api::Uploads::default(),
-            hub: house.hub.clone(),
-            durable: house.durable.clone(),
-            clock: house.clock.clone(),
-            config: current.clone(),
-            telemetry: house.telemetry.clone(),
-            backups: api::Backups::default(),
-            ready: ready.clone(),
-        });
+        let router = api::router(house.api(&rollout, &current, &ready));
         let shared = Arc::new(Shared {
             shards: house.shards.clone(),
             durable: house.durable.clone(),

@@ -34,10 +34,6 @@ use wasmtime::component::Component;
 
 use crate::Digest;
 
-/// Smallest component whose code is kept, in bytes. Source: measured (`rollout` in the manual): a
-/// policy in Rust of 30 KB compiles in the time of some writes to a disk, an interpreter of 12 MB
-/// in many seconds.
-const LEAST: usize = 256 << 10;
 /// Most bytes of all entries; the oldest go first. Source: chosen; a dozen interpreters.
 const MOST: u64 = 1 << 30;
 /// Largest entry that is read. Source: chosen; code is four times its component, of at most 64 MiB.
@@ -110,9 +106,10 @@ impl Cache {
         deserialize(engine, code)
     }
 
-    /// Keeps the code of a component, where that is worth it. Says whether it is kept.
-    pub(crate) fn keep(&self, component: &Component, digest: Digest, bytes: usize) -> bool {
-        bytes >= LEAST && self.write(component, digest).is_ok()
+    /// Keeps the code of a component; one that cannot be kept is compiled again.
+    pub(crate) fn keep(&self, component: &Component, digest: Digest) {
+        // A full disk costs the time of the next start, and nothing now.
+        let _ = self.write(component, digest);
     }
 
     fn write(&self, component: &Component, digest: Digest) -> io::Result<()> {

@@ -100,7 +100,7 @@ impl Shared {
         }
         let component = Component::from_binary(&self.wasm, bytes)?;
         if let Some(cache) = cache {
-            cache.keep(&component, digest, bytes.len());
+            cache.keep(&component, digest);
         }
         Ok(component)
     }

@@ -296,17 +296,17 @@ section! {
         dir: Option<PathBuf> = None =>
             Bounds::text("path").example("/var/lib/pulsegate/policies"), restart,
             "none: `policies` in the directory of the journal; an ephemeral gateway keeps none";
-        /// Keeps compiled code of large components in `compiled` in the directory of the journal,
-        /// authenticated, so that the next start is quick.
+        /// Keeps compiled code in `compiled` in the directory of the journal, authenticated, so
+        /// that the next start is quick.
         cache: bool = true => Bounds::text("true or false"), restart,
-            "an interpreter takes many seconds to compile; code that was touched is not used";
+            "an interpreter takes long to compile; code that was touched is not used";
         /// Uploaded revisions of one policy that are kept beside those in use; the oldest go
         /// first. Larger: more to go back to; smaller: less disk.
         revisions: u32 = 8 => Bounds::count("revisions", 1, 64), live,
             "a week of daily releases, and one";
         /// All components together; an upload beyond is refused.
         max_bytes: u64 = GIB => Bounds::rate("bytes", 1e6, 1e12), live,
-            "sixty guests of Python, or thirty thousand of Rust";
+            "sixty guests in Python, or thirteen thousand policies in Rust";
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use pulsegate_core::builtin;
-use pulsegate_policy::{Digest, Error, Revision, Share};
+use pulsegate_policy::{Digest, Error, PolicySet, Revision, Share};
 use pulsegate_wire::view::{PolicyPage, PolicyView};
 
 use super::inner::Inner;
+use super::store::Tracks;
 use super::track::{Conflict, Pick, Track, Uploaded};
 use super::{NAMES, Refusal, Rollout, admission};
 
@@ -121,16 +122,6 @@ impl Rollout {
             let pick = find(inner, name, track, which)?;
             if enforce {
                 check_trial(inner, name, track, pick)?;
-                let was_watched = matches!(
-                    &track.candidate, Some((trial, Share::Shadow)) if *trial == pick
-                );
-                // What it did in shadow must not count against it.
-                let key = (name.to_owned(), pick);
-                if let Some(fresh) = inner.loaded.get(&key).map(Revision::afresh)
-                    && (was_watched || !track.in_use().any(|used| used == pick))
-                {
-                    inner.loaded.insert(key, fresh);
-                }
                 track.enforce(pick);
                 Ok(())
             } else {
@@ -213,11 +204,18 @@ impl Rollout {
         Ok(super::view::policy(&inner, name))
     }
 
+    /// Makes a set, and writes down what it is.
+    fn write_down(&self, inner: &mut Inner, tracks: &Tracks) -> Result<PolicySet, Refusal> {
+        let policies = inner.assemble(&self.shared.engine, tracks)?;
+        inner.store.save(tracks, &inner.saved)?;
+        Ok(policies)
+    }
+
     /// Makes a track what it is from now on, `None` for what the configuration says: loads, writes
     /// down, swaps.
     fn change(&self, inner: &mut Inner, name: &str, track: Option<Track>) -> Result<(), Refusal> {
         let mut tracks = inner.tracks.clone();
-        match track {
+        match &track {
             None => drop(tracks.remove(name)),
             Some(track) => {
                 if inner.source(name).is_some() {
@@ -225,21 +223,42 @@ impl Rollout {
                         inner.ensure(&self.shared.engine, name, pick)?;
                     }
                 }
-                tracks.insert(name.to_owned(), track);
+                tracks.insert(name.to_owned(), track.clone());
             }
         }
         if tracks == inner.tracks && !inner.is_unsaved {
             return Ok(());
         }
-        let policies = inner.assemble(&self.shared.engine, &tracks)?;
-        inner.store.save(&tracks, &inner.saved)?;
-        inner.is_unsaved = false;
         let was = inner.obeyed();
+        let replaced = track.map(|track| refresh(inner, name, &track)).unwrap_or_default();
+        let policies = match self.write_down(inner, &tracks) {
+            Ok(policies) => policies,
+            Err(refusal) => {
+                inner.loaded.extend(replaced);
+                return Err(refusal);
+            }
+        };
+        inner.is_unsaved = false;
         inner.saved = tracks.clone();
         inner.tracks = tracks;
         self.shared.take_over(inner, &was, policies);
         Ok(())
     }
+}
+
+/// Gives every revision that agents depend on from now on a new start: what it did in shadow, or
+/// when it was enforced before, must not count against it. Returns what was replaced.
+fn refresh(inner: &mut Inner, name: &str, track: &Track) -> Vec<((String, Pick), Revision)> {
+    let before = inner.track(name).obeyed();
+    let picks = track.obeyed().into_iter().filter(|pick| !before.contains(pick));
+    picks
+        .filter_map(|pick| {
+            let key = (name.to_owned(), pick);
+            let fresh = inner.loaded.get(&key)?.afresh();
+            let replaced = inner.loaded.insert(key.clone(), fresh)?;
+            Some((key, replaced))
+        })
+        .collect()
 }
 
 fn conflict(conflict: Conflict) -> Refusal {

@@ -346,8 +346,8 @@ mod tests {
         track.taken_back.insert(Pick::Configured, "10 faults".to_owned());
         let mut other = track.clone();
         other.candidate = Some((Pick::Uploaded(digest), Share::Percent(250)));
-        let mut third = Track::default();
-        third.candidate = Some((Pick::Uploaded(digest), Share::Shadow));
+        let candidate = Some((Pick::Uploaded(digest), Share::Shadow));
+        let third = Track { candidate, ..Track::default() };
         [("a", track), ("b", other), ("c", third)].map(|(n, t)| (n.to_owned(), t)).into()
     }
 

@@ -2,9 +2,10 @@
 //! back to. Every change is a pure function of this state.
 //!
 //! ```text
-//!   put ──► candidate: shadow ⇄ canary (percent, labels) ──enforce──► enforced ──► previous …
-//!                   ▲      │ rollback, or its breaker                    │ rollback, or its breaker
-//!                   └──────┴─► (ends)                          previous ◄┘  (the newest good one)
+//! put ──► on trial: shadow ⇄ canary ──enforce──► enforced ──enforce──► previous …
+//!             │ rollback, its breaker               │ rollback, its breaker
+//!             ▼                                     ▼
+//!           (ends)                        the newest good one of previous
 //! ```
 //! Going back never comes from a revision to a newer one, and a revision that was taken back
 //! because it kept failing is not gone back to: nothing swings to and fro by itself.
@@ -141,32 +142,33 @@ impl Track {
         if self.candidate.take().is_some() {
             return Ok(());
         }
-        let before = self.before(is_configured).ok_or(Conflict::NothingBefore)?;
-        self.go_back(before);
-        Ok(())
+        if self.go_back(is_configured) { Ok(()) } else { Err(Conflict::NothingBefore) }
     }
 
     /// Takes back a revision whose breaker opened. Says whether anything changed: not when it is
     /// not in use, is in shadow, or when there is nothing to go back to.
     pub(super) fn take_back(&mut self, pick: Pick, why: &str, is_configured: bool) -> bool {
-        match &self.candidate {
-            Some((trial, share)) if *trial == pick && *share != Share::Shadow => {
-                self.candidate = None;
-            }
-            _ if self.enforced == Some(pick) => {
-                let Some(before) = self.before(is_configured) else { return false };
-                self.go_back(before);
-            }
-            _ => return false,
+        let trial = self.candidate.as_ref();
+        if trial.is_some_and(|(trial, share)| *trial == pick && *share != Share::Shadow) {
+            self.candidate = None;
+        } else if self.enforced != Some(pick) || !self.go_back(is_configured) {
+            return false;
         }
         self.taken_back.insert(pick, why.to_owned());
         true
     }
 
-    fn go_back(&mut self, before: Pick) {
-        let place = self.previous.iter().position(|known| *known == before);
+    /// Says whether there was anything to go back to: before the first upload of a name that the
+    /// configuration has no component for, nothing was enforced, and the next route decided.
+    fn go_back(&mut self, is_configured: bool) -> bool {
+        let before = self.before(is_configured);
+        if before.is_none() && (is_configured || self.enforced.is_none()) {
+            return false;
+        }
+        let place = self.previous.iter().position(|known| Some(*known) == before);
         self.previous.truncate(place.unwrap_or(0));
-        self.enforced = Some(before);
+        self.enforced = before;
+        true
     }
 
     /// What would be gone back to: the newest that was enforced before and did not fail, else what
@@ -197,6 +199,12 @@ impl Track {
         };
         self.previous.retain(is_kept);
         self.taken_back.retain(|pick, _| is_kept(pick));
+    }
+
+    /// What agents depend on: what is enforced, and a canary.
+    pub(super) fn obeyed(&self) -> Vec<Pick> {
+        let trial = self.candidate.as_ref().filter(|(_, share)| *share != Share::Shadow);
+        self.enforced.into_iter().chain(trial.map(|(pick, _)| *pick)).collect()
     }
 
     /// What is enforced and what is on trial.
@@ -272,12 +280,20 @@ mod tests {
     }
 
     #[test]
-    fn without_a_configured_revision_nothing_is_gone_back_to_at_the_end() {
-        let mut track = Track::default();
-        track.add(upload(0));
-        track.enforce(pick(0));
-        assert!(!track.take_back(pick(0), "why", false));
-        assert_eq!(track.enforced, Some(pick(0)), "the built-in policy answers in its place");
+    fn without_a_configured_revision_the_next_route_decides_at_the_end() {
+        let first = || {
+            let mut track = Track::default();
+            track.add(upload(0));
+            track.enforce(pick(0));
+            track
+        };
+        let mut track = first();
+        assert!(track.take_back(pick(0), "why", false));
+        assert_eq!((track.enforced, track.taken_back.len()), (None, 1));
+        assert!(!track.take_back(pick(0), "why", false), "it is not in use any more");
+        let mut track = first();
+        track.roll_back(false).unwrap();
+        assert_eq!(track.enforced, None);
         assert_eq!(track.roll_back(false), Err(Conflict::NothingBefore));
     }
 

@@ -1,12 +1,15 @@
 //! What lives behind the doors: the fleet with its past, and all that its effects reach.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwap;
 use pulsegate_core::lease;
 use pulsegate_policy::{Engine, PolicySet};
 use tokio::runtime::Runtime;
 
 use super::{Error, SHARDS_A_WORKER, control_threads};
+use crate::api;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable::Durable;
@@ -78,6 +81,28 @@ impl House {
             durable: self.durable.clone(),
             telemetry: self.telemetry.clone(),
             threads,
+        }
+    }
+
+    /// What operators' routes work on.
+    pub(super) fn api(
+        &self,
+        rollout: &rollout::Rollout,
+        config: &Arc<ArcSwap<Config>>,
+        ready: &Arc<AtomicBool>,
+    ) -> api::State {
+        api::State {
+            shards: self.shards.clone(),
+            leases: self.leases.clone(),
+            rollout: rollout.clone(),
+            uploads: api::Uploads::default(),
+            hub: self.hub.clone(),
+            durable: self.durable.clone(),
+            clock: self.clock.clone(),
+            config: config.clone(),
+            telemetry: self.telemetry.clone(),
+            backups: api::Backups::default(),
+            ready: ready.clone(),
         }
     }
 

@@ -232,25 +232,28 @@ fn a_key_of_another_length_or_place_is_refused() {
 }
 
 #[test]
-fn small_components_are_not_kept_and_an_admission_uses_what_is() {
+fn an_admission_keeps_its_code_and_the_next_one_uses_it() {
     let scratch = Scratch::new("used");
-    let kept = crate::Engine::new(limits()).expect("an engine").with_cache(scratch.cache());
+    let engine = || crate::Engine::new(limits()).expect("an engine").with_cache(scratch.cache());
     let bytes = component("steady");
-    let source = || crate::Source {
-        name: "steady".into(),
-        bytes: bytes.clone(),
-        settings: serde_json::Value::Null,
-    };
-    let classes = pulsegate_core::Classes::default();
-    crate::Revision::admit(&kept, source(), &classes, &[]).expect("it is admitted");
     let digest = Digest::of(&bytes);
-    let wasm = &kept.shared.wasm;
-    assert!(!scratch.entry(wasm, digest).exists(), "{} bytes are compiled anew", bytes.len());
-    let compiled = Component::from_binary(wasm, &bytes).expect("it compiles");
-    assert!(scratch.cache().keep(&compiled, digest, LEAST));
-    assert!(scratch.entry(wasm, digest).exists());
-    // Code that is found stands in for compiling: under a digest of what does not compile, too.
-    assert!(kept.shared.compile(&bytes, digest).is_ok());
+    let classes = pulsegate_core::Classes::default();
+    let source = crate::tests::source("steady");
+    crate::Revision::admit(&engine(), source, &classes, &[]).expect("it is admitted");
+    let kept = engine();
+    assert!(scratch.entry(&kept.shared.wasm, digest).exists());
+    // Code that is found stands in for compiling: under the digest of what does compile, nonsense
+    // does, too.
     assert!(kept.shared.compile(b"nonsense", digest).is_ok());
     assert!(kept.shared.compile(b"nonsense", Digest::of(b"nonsense")).is_err());
+}
+
+#[test]
+fn a_directory_that_takes_nothing_costs_nothing_but_time() {
+    let scratch = Scratch::new("full");
+    let engine = crate::Engine::new(limits()).expect("an engine").with_cache(scratch.cache());
+    fs::remove_dir_all(&scratch.0).expect("it is ours");
+    let source = crate::tests::source("steady");
+    let classes = pulsegate_core::Classes::default();
+    crate::Revision::admit(&engine, source, &classes, &[]).expect("it is admitted all the same");
 }

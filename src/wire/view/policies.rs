@@ -102,7 +102,7 @@ pub struct RevisionView {
     pub loaded: bool,
     /// Whether its breaker is open, so that it is not called.
     pub breaker_open: bool,
-    /// Calls since it was loaded, or enforced after it was in shadow.
+    /// Calls since it was loaded, or agents began to depend on it.
     pub calls: u64,
     /// Calls that went wrong, since then.
     pub faults: FaultsView,
