@@ -1,5 +1,5 @@
-//! Misbehaving policies, each enforced for all agents, beside the built-in one: what heartbeats wait
-//! for it, and whether any is lost.
+//! Misbehaving policies, each enforced for all agents, beside the built-in one: what heartbeats
+//! wait for it, and whether any is lost.
 
 use std::io;
 use std::path::PathBuf;
@@ -63,8 +63,8 @@ impl Bench {
         let builtin = "[[routes]]\nhealth = \"builtin\"\ncadence = \"builtin\"\n";
         let seconds = load.requests as f64 / load.rate;
         println!(
-            "misbehaving policies, enforced for all: {:.0} heartbeats/s for {seconds:.1} s, latency \
-             from due, us\n{:<24} {:>8} {:>8} {:>8} {:>8} {:>10} {:>6}",
+            "misbehaving policies, enforced for all: {:.0} heartbeats/s for {seconds:.1} s, \
+             latency from due, us\n{:<24} {:>8} {:>8} {:>8} {:>8} {:>10} {:>6}",
             load.rate, "policy", "p50", "p99", "p99.9", "max", "allowed", "lost"
         );
         for (name, bytes) in fixtures::ALL.iter().filter(|(name, _)| !UNFIT.contains(name)) {

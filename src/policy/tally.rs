@@ -35,8 +35,8 @@ pub(crate) struct Tally {
 pub struct Counts {
     /// Calls made; one of the rows form counts once, for all of its rows.
     pub calls: u64,
-    /// Calls that trapped, ran too long, or had an answer that is none; and how often its calls were
-    /// found too slow.
+    /// Calls that trapped, ran too long, or had an answer that is none; and how often its calls
+    /// were found too slow.
     pub faults: [u64; FAULTS.len()],
     /// Heartbeats for which it was compared with what was enforced.
     pub compared: u64,

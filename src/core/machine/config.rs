@@ -27,8 +27,8 @@ pub struct Config {
     pub idle_after_ms: u32,
     /// Window of error counts and of the queue's trend; 60 s.
     pub window_ms: u32,
-    /// A copy of a heartbeat that was sent before a restart may arrive for this long after it; 30 s.
-    /// Until then an echo is not taken for one of what this process decided. Longer keeps intervals
+    /// A copy of a heartbeat that was sent before a restart may arrive for this long after it;
+    /// 30 s. Until then an echo is not taken for one of what this process decided. Longer keeps intervals
     /// in force, and silence unnoticed, for longer after a restart. Source: DESIGN §3, the last
     /// retry at +15 s ±20 %, and 12 s on its way.
     pub late_copy_ms: u32,

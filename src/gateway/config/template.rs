@@ -28,8 +28,9 @@ const LISTS: &str = r#"
 
 # Policies to load beside the reference ones, which need no entry: from a `file`, with a
 # `signature_file` beside it or not; from a registry by digest, `oci = "oci://HOST/NAME@sha256:…"`;
-# a `reference` policy under a name and with settings of one's own; or `uploaded = true` for one that
-# operators upload (PUT /v1/policies/NAME): until they do, routes that name it decide nothing. Live.
+# a `reference` policy under a name and with settings of one's own; or `uploaded = true` for one
+# that operators upload (PUT /v1/policies/NAME): until they do, routes that name it decide nothing.
+# Live.
 #
 #     [[policies]]
 #     name = "my-steady"
