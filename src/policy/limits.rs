@@ -25,9 +25,9 @@ pub struct Limits {
     pub call: Duration,
     /// A call longer than this is slow; 0.5 ms. Slow calls are no faults, and their answers count;
     /// but a policy of which a quarter of the calls are slow opens its breaker: each heartbeat
-    /// waits for its call, and the thread's others wait behind it. Shorter opens it for policies that
-    /// merely think; longer lets a slow one take most of a processor. Source: chosen; a thousand
-    /// times what a call takes.
+    /// waits for its call, and the thread's others wait behind it. Shorter opens it for policies
+    /// that merely think; longer lets a slow one take most of a processor. Source: chosen; a
+    /// thousand times what a call takes.
     pub slow: Duration,
     /// Largest linear memory of an instance, in bytes; 16 MiB. Growing beyond is a trap.
     pub memory_bytes: usize,
