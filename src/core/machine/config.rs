@@ -29,8 +29,8 @@ pub struct Config {
     pub window_ms: u32,
     /// A copy of a heartbeat that was sent before a restart may arrive for this long after it;
     /// 30 s. Until then an echo is not taken for one of what this process decided. Longer keeps
-    /// intervals in force, and silence unnoticed, for longer after a restart. Source: DESIGN §3, the last
-    /// retry at +15 s ±20 %, and 12 s on its way.
+    /// intervals in force, and silence unnoticed, for longer after a restart. Source: DESIGN §3,
+    /// the last retry at +15 s ±20 %, and 12 s on its way.
     pub late_copy_ms: u32,
     /// Most agents; a registration beyond is refused; 1,048,576, and never more than 16,777,214.
     pub max_agents: u32,
