@@ -20,9 +20,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build it as a `cdylib` for `wasm32-unknown-unknown` and turn it into a component, for example
-//! with `wasm-tools component new policy.wasm -o policy.component.wasm`. The functions are plain:
-//! test them with plain `cargo test`.
+//! Build it as a `cdylib` for `wasm32-unknown-unknown`: the gateway takes the module as it is, and
+//! `pulsegate policy component` makes a component of it for other tools. `pulsegate policy new` makes
+//! a project that does so. The functions are plain: test them with plain `cargo test`.
 //!
 //! # What a function may look like
 //!

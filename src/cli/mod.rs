@@ -13,6 +13,7 @@ mod explain;
 mod journal;
 mod leases;
 mod operator;
+mod policy;
 mod serve;
 mod sim;
 mod text;
@@ -103,6 +104,8 @@ enum Command {
     Config(config::Args),
     /// Look at a journal, check it, copy it, put a copy back.
     Journal(journal::Args),
+    /// Make a policy, and look at one.
+    Policy(policy::Args),
     /// Run the simulator: one seed, a scenario, or a hunt for seeds that fail.
     Sim(sim::Args),
     /// One agent of the demo.
@@ -127,6 +130,7 @@ pub fn run() -> ExitCode {
         Command::Beat(args) => beat::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::DemoAgent(args) => demo::run_agent(&args),
         Command::DemoRestart(args) => demo::run_restart(&args),

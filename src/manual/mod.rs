@@ -8,6 +8,7 @@
 //! | [`silence`] | operators: what the gateway concludes from silence, and when |
 //! | [`cadence`] | operators, authors of policies: what becomes of a proposed interval |
 //! | [`policies`] | authors of policies: the contract, and writing one |
+//! | [`languages`] | authors of policies: Rust, C, JavaScript or Python, and what each costs |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
@@ -37,6 +38,9 @@ pub mod cadence {}
 
 #[doc = include_str!("policies.md")]
 pub mod policies {}
+
+#[doc = include_str!("languages.md")]
+pub mod languages {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}

@@ -12,17 +12,19 @@ const PROTOCOL: &str = include_str!("protocol.md");
 const COMPACT: &str = include_str!("compact.md");
 const SILENCE: &str = include_str!("silence.md");
 const POLICIES: &str = include_str!("policies.md");
+const LANGUAGES: &str = include_str!("languages.md");
 const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
 const SIMULATOR: &str = include_str!("simulator.md");
 const OPERATING: &str = include_str!("operating.md");
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
     SILENCE,
     include_str!("cadence.md"),
     POLICIES,
+    LANGUAGES,
     include_str!("recovery.md"),
     LEASES,
     JOURNAL,
@@ -318,6 +320,28 @@ fn the_close_codes_shown_are_those_of_the_wire() {
         shown += 1;
     }
     assert_eq!(shown, 5);
+}
+
+#[test]
+fn the_limits_of_the_pools_are_the_defaults() {
+    use pulsegate_policy::Pool;
+    let limits = config::Config::default().policy_limits();
+    let [native, interpreted] = Pool::ALL.map(|pool| limits.of(pool));
+    let ms = |time: std::time::Duration| time.as_millis();
+    for claim in [
+        format!("`call_ms`, {} ms |", ms(native.call)),
+        format!("`interpreted_call_ms`, {} ms |", ms(interpreted.call)),
+        format!("| {} ms | {} ms |", ms(native.start), ms(interpreted.start)),
+        format!("`memory_bytes`, {} MiB |", native.memory_bytes >> 20),
+        format!("`interpreted_memory_bytes`, {} MiB |", interpreted.memory_bytes >> 20),
+        format!(
+            "| {} MiB | {} MiB |",
+            native.component_bytes >> 20,
+            interpreted.component_bytes >> 20
+        ),
+    ] {
+        assert!(LANGUAGES.contains(&claim), "the page does not say: {claim}");
+    }
 }
 
 #[test]

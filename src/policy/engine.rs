@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{Linker, WasmStr};
+use wasmtime::component::{Component, Linker, WasmStr};
 use wasmtime::{Config, OptLevel, StoreContextMut};
 
 use crate::bindings;
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) log: LogRing,
     pub(crate) calls: Calls,
+    pub(crate) compiled: Compiled,
     start: Instant,
     now_ms: AtomicU64,
 }
@@ -63,6 +64,7 @@ impl Engine {
             limits,
             log: LogRing::default(),
             calls: Calls::default(),
+            compiled: Compiled::default(),
             start: Instant::now(),
             now_ms: AtomicU64::new(0),
         });
@@ -150,6 +152,42 @@ impl Calls {
     fn is_any(&self) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter_map(Weak::upgrade).any(|runs| runs.load(Ordering::Relaxed))
+    }
+}
+
+/// Components that some set uses: a reload that changes a route, or some settings, does not
+/// compile again what it keeps, which takes seconds where a guest brings an interpreter.
+#[derive(Default)]
+pub(crate) struct Compiled(Mutex<Vec<(Digest, Weak<Component>)>>);
+
+/// SHA-256 of the bytes of a policy.
+pub(crate) type Digest = [u8; 32];
+
+impl Compiled {
+    /// The component of these bytes, compiled unless it is there.
+    pub(crate) fn find(
+        &self,
+        digest: Digest,
+        compile: impl FnOnce() -> Result<Component, String>,
+    ) -> Result<Arc<Component>, String> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            lock().iter().find(|(known, _)| *known == digest).and_then(|(_, c)| c.upgrade());
+        if let Some(component) = known {
+            return Ok(component);
+        }
+        // Not under the lock: it takes long, and twice is no harm.
+        let component = Arc::new(compile()?);
+        let mut all = lock();
+        all.retain(|(_, component)| component.strong_count() > 0);
+        all.push((digest, Arc::downgrade(&component)));
+        Ok(component)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|(_, component)| component.strong_count() > 0).count()
     }
 }
 

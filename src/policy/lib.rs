@@ -20,6 +20,7 @@
 mod batch;
 mod bindings;
 mod breaker;
+mod component;
 mod describe;
 mod engine;
 mod error;
@@ -40,10 +41,11 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use component::component;
 pub use engine::Engine;
 pub use error::Error;
 pub use evaluation::{Call, Evaluation, Fault, Item, Memory};
-pub use limits::{Limits, ROWS_PER_CALL};
+pub use limits::{Limits, Pool, PoolLimits, ROWS_PER_CALL};
 pub use log::{LogLevel, LogLine};
 pub use set::{Assignment, Match, PolicySet, Route, SourceText};
 pub use worker::Worker;
@@ -57,4 +59,6 @@ pub struct Source {
     pub bytes: Vec<u8>,
     /// Settings, handed to `configure` as JSON; null is an empty object.
     pub settings: serde_json::Value,
+    /// Which limits it runs under.
+    pub pool: Pool,
 }

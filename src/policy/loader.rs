@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use pulsegate_core::{Class, ClassId, Classes, Incident, IncidentKind, Observation};
 use pulsegate_wire::{EarlyRule, Health, Status};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::breaker::Breaker;
 use crate::describe::{self, Shape};
-use crate::engine::{LOG, Shared};
+use crate::engine::{Digest, LOG, Shared};
 use crate::instance::{Exports, Instance, Prepared, StartError, why};
-use crate::{Error, Fault, Source, rows};
+use crate::{Error, Fault, Pool, Source, component, rows};
 
 /// A policy that passed admission.
 pub(crate) struct Policy {
@@ -49,13 +49,14 @@ pub(crate) fn admit(
     classes: &Classes,
     executors: &[(String, u32)],
 ) -> Result<Policy, Error> {
-    let Source { name, bytes, settings } = source;
-    let prepared = prepare(engine, &name, &bytes)?;
+    let Source { name, bytes, settings, pool } = source;
+    let digest = Sha256::digest(&bytes).into();
+    let prepared = prepare(engine, &name, (&bytes, digest), pool)?;
     let mut shape: Option<Shape> = None;
     let mut parts = Vec::new();
     for (id, class) in classes.iter() {
         let settings = configuration(class, executors, &settings);
-        let refused = |error| start_error(&name, class, error);
+        let refused = |error| start_error(&name, pool, class, error);
         let mut instance = prepared.start(&settings).map_err(refused)?;
         let described = instance.describe(&prepared.exports).map_err(refused)?;
         let refused = |reason| Error::Description { policy: name.clone(), reason };
@@ -67,7 +68,6 @@ pub(crate) fn admit(
         try_canary(&name, &prepared, &mut instance, shape, (id, class), executors)?;
         parts.push(ClassPart { settings, early });
     }
-    let digest = Sha256::digest(&bytes);
     let tag = u64::from_be_bytes(std::array::from_fn(|i| digest[i]));
     let limits = &engine.limits;
     let window_ms = u64::try_from(limits.breaker_window.as_millis()).unwrap_or(u64::MAX);
@@ -83,10 +83,26 @@ pub(crate) fn admit(
 }
 
 /// Compiles a component and checks what can be checked without running it.
-fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, Error> {
+fn prepare(
+    engine: &Arc<Shared>,
+    name: &str,
+    (bytes, digest): (&[u8], Digest),
+    pool: Pool,
+) -> Result<Prepared, Error> {
     let policy = || name.to_owned();
-    let component = Component::from_binary(&engine.wasm, bytes)
-        .map_err(|error| Error::NotAComponent { policy: policy(), reason: why(&error) })?;
+    let most = engine.limits.of(pool).component_bytes;
+    if bytes.len() > most {
+        let hint = hint(pool, bytes.len() <= engine.limits.interpreted.component_bytes);
+        return Err(Error::TooLarge { policy: policy(), bytes: bytes.len(), most, pool, hint });
+    }
+    let compile = || {
+        let bytes = component(bytes)?;
+        Component::from_binary(&engine.wasm, &bytes).map_err(|error| why(&error))
+    };
+    let component = engine
+        .compiled
+        .find(digest, compile)
+        .map_err(|reason| Error::NotAComponent { policy: policy(), reason })?;
     for (import, item) in component.component_type().imports(&engine.wasm) {
         if import != LOG && !holds_only_types(engine, &item.ty) {
             return Err(Error::ForeignImport { policy: policy(), import: import.into() });
@@ -121,7 +137,8 @@ fn prepare(engine: &Arc<Shared>, name: &str, bytes: &[u8]) -> Result<Prepared, E
         item: "the import log",
         reason: why(&error),
     })?;
-    Ok(Prepared { engine: Arc::clone(engine), policy: name.into(), pre, exports })
+    let (engine, policy) = (Arc::clone(engine), name.into());
+    Ok(Prepared { engine, policy, pool, _component: component, pre, exports })
 }
 
 fn holds_only_types(engine: &Arc<Shared>, item: &ComponentItem) -> bool {
@@ -161,14 +178,27 @@ fn configuration(
     .to_string()
 }
 
-fn start_error(policy: &str, class: &Class, error: StartError) -> Error {
+fn start_error(policy: &str, pool: Pool, class: &Class, error: StartError) -> Error {
     let policy = policy.to_owned();
     match error {
         StartError::Type(item, reason) => Error::WrongType { policy, item, reason },
-        StartError::Start(reason) => Error::Start { policy, reason },
+        StartError::Start(reason, is_limited) => {
+            Error::Start { policy, reason: format!("{reason}{}", hint(pool, is_limited)) }
+        }
         StartError::Settings(reason) => {
             Error::Settings { policy, class: class.name.clone(), reason }
         }
+    }
+}
+
+/// What to tell whoever gave a policy to the wrong pool.
+fn hint(pool: Pool, would_help: bool) -> &'static str {
+    match (pool, would_help) {
+        (Pool::Native, true) => {
+            "; a guest that brings an interpreter, as for Python and JavaScript, needs \
+             pool = \"interpreted\""
+        }
+        _ => "",
     }
 }
 
@@ -183,32 +213,41 @@ fn try_canary(
     prepared: &Prepared,
     instance: &mut Instance,
     shape: &Shape,
-    (id, class): (ClassId, &Class),
+    of: (ClassId, &Class),
     executors: &[(String, u32)],
 ) -> Result<(), Error> {
-    let failed = |function, fault: Fault| Error::Canary {
-        policy: name.to_owned(),
-        function,
-        reason: fault.as_str().to_owned(),
-    };
+    call_each(prepared, instance, shape, of, executors).map_err(|(function, fault)| {
+        let is_limited = fault == Fault::Timeout || instance.wanted_more();
+        let reason = format!("{}{}", fault.as_str(), hint(prepared.pool, is_limited));
+        Error::Canary { policy: name.to_owned(), function, reason }
+    })
+}
+
+fn call_each(
+    prepared: &Prepared,
+    instance: &mut Instance,
+    shape: &Shape,
+    (id, class): (ClassId, &Class),
+    executors: &[(String, u32)],
+) -> Result<(), (&'static str, Fault)> {
     let seen = ordinary(class);
     let mut row = Vec::new();
     rows::push(&mut row, shape, &seen, &BTreeMap::new(), &[0.0; 8][..shape.columns]);
     let row = Arc::new(row);
     if prepared.exports.health.is_some() {
-        let answer = instance.judge((&seen).into()).map_err(|f| failed("health.judge", f))?;
-        known_reason(answer.reason, shape).map_err(|f| failed("health.judge", f))?;
+        let answer = instance.judge((&seen).into()).map_err(|f| ("health.judge", f))?;
+        known_reason(answer.reason, shape).map_err(|f| ("health.judge", f))?;
         let rows = instance.judge_rows(&row).and_then(|rows| {
             rows::health(*rows.first().ok_or(Fault::BadAnswer)?).ok_or(Fault::BadAnswer)?;
             sized(&rows, rows::JUDGEMENT, shape)
         });
-        rows.map_err(|f| failed("health.judge-rows", f))?;
+        rows.map_err(|f| ("health.judge-rows", f))?;
     }
     if prepared.exports.cadence.is_some() {
-        let answer = instance.suggest((&seen).into()).map_err(|f| failed("cadence.suggest", f))?;
-        known_reason(answer.reason, shape).map_err(|f| failed("cadence.suggest", f))?;
+        let answer = instance.suggest((&seen).into()).map_err(|f| ("cadence.suggest", f))?;
+        known_reason(answer.reason, shape).map_err(|f| ("cadence.suggest", f))?;
         let rows = instance.suggest_rows(&row).and_then(|rows| sized(&rows, rows::HINT, shape));
-        rows.map_err(|f| failed("cadence.suggest-rows", f))?;
+        rows.map_err(|f| ("cadence.suggest-rows", f))?;
     }
     if prepared.exports.recovery.is_some() {
         let incident = Incident {
@@ -224,7 +263,7 @@ fn try_canary(
         let plan = instance.propose((&incident).into()).and_then(|plan| {
             describe::check_plan(plan, &shape.reasons, executors).ok_or(Fault::BadAnswer)
         });
-        plan.map_err(|f| failed("recovery.propose", f))?;
+        plan.map_err(|f| ("recovery.propose", f))?;
     }
     Ok(())
 }

@@ -27,6 +27,8 @@ pub struct PolicySource {
     pub bytes: Arc<[u8]>,
     /// Settings, handed to it as JSON.
     pub settings: serde_json::Value,
+    /// Which limits it runs under.
+    pub pool: policy::Pool,
 }
 
 /// The reference policies that the defaults name.
@@ -46,6 +48,7 @@ impl PolicySource {
             name: self.name.clone(),
             bytes: self.bytes.to_vec(),
             settings: self.settings.clone(),
+            pool: self.pool,
         }
     }
 
@@ -56,6 +59,7 @@ impl PolicySource {
             origin: format!("reference policy {name}"),
             bytes: Arc::from(*bytes),
             settings: serde_json::Value::Object(serde_json::Map::new()),
+            pool: policy::Pool::Native,
         })
     }
 
@@ -64,6 +68,7 @@ impl PolicySource {
         let name: Option<String> = table.value("name");
         let file: Option<PathBuf> = table.value("file");
         let reference: Option<String> = table.value("reference");
+        let pool: String = table.value("pool").unwrap_or_default();
         let settings = match table.take("settings") {
             Some(value) => json(value.get_ref()),
             None => serde_json::Value::Object(serde_json::Map::new()),
@@ -73,6 +78,14 @@ impl PolicySource {
             table.problem("settings", "must be a table");
             return None;
         }
+        let pool = match pool.as_str() {
+            "" => Some(policy::Pool::Native),
+            word => policy::Pool::find(word),
+        };
+        let Some(pool) = pool else {
+            table.problem("pool", "must be native or interpreted");
+            return None;
+        };
         let Some(name) = name.filter(|name| is_name(name)) else {
             table.problem("name", "is needed: 1 to 63 of letters, digits and . _ -");
             return None;
@@ -104,7 +117,7 @@ impl PolicySource {
                 return None;
             }
         };
-        Some(Self { name, origin, bytes, settings })
+        Some(Self { name, origin, bytes, settings, pool })
     }
 }
 

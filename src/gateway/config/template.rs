@@ -27,11 +27,13 @@ const LISTS: &str = r#"
 #     token_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
 
 # Policies to load beside the reference ones, which need no entry: from a file, or a reference
-# policy under a name and with settings of one's own. Live.
+# policy under a name and with settings of one's own. The pool `interpreted` has more memory and
+# time, for guests that bring an interpreter along, as those in Python and JavaScript do. Live.
 #
 #     [[policies]]
 #     name = "my-steady"
 #     reference = "steady"
+#     pool = "native"
 #     settings = {}
 
 # Which policies judge (health), pace (cadence) and recover which agents. The first route that
