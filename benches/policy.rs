@@ -145,9 +145,7 @@ fn from_a_folder(c: &mut Criterion) {
     for path in files {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).expect("readable");
-        let native = Limits::default().of(Pool::Native).component_bytes;
-        let pool = if bytes.len() <= native { Pool::Native } else { Pool::Interpreted };
-        measure(c, &name, &bytes, pool);
+        measure(c, &name, &bytes, Limits::default().pool_for(bytes.len()));
     }
 }
 

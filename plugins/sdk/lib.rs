@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Build it as a `cdylib` for `wasm32-unknown-unknown`: the gateway takes the module as it is, and
-//! `pulsegate policy component` makes a component of it for other tools. `pulsegate policy new` makes
-//! a project that does so. The functions are plain: test them with plain `cargo test`.
+//! `pulsegate policy component` makes a component of it for other tools. `pulsegate policy new`
+//! makes a project that does so. The functions are plain: test them with plain `cargo test`.
 //!
 //! # What a function may look like
 //!

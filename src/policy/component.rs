@@ -14,6 +14,9 @@ use crate::log::clean_line;
 /// Source: WebAssembly core specification, section 5.5.16.
 const MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
 
+/// What the name of the section begins with. Source: wit-component, `metadata`.
+const SECTION: &[u8] = b"component-type";
+
 /// Makes a component of a core module that says in a section what it is, as bindings for Rust and
 /// C have it; anything else is handed back as it is, for the engine to judge.
 ///
@@ -22,6 +25,14 @@ const MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
 pub fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if !bytes.starts_with(&MODULE) {
         return Ok(Cow::Borrowed(bytes));
+    }
+    // Without it the encoder would make a component of nothing.
+    if !bytes.windows(SECTION.len()).any(|window| window == SECTION) {
+        return Err(
+            "a module without a component-type section, which the bindings of the SDK and \
+                    of wit-bindgen put into it"
+                .into(),
+        );
     }
     ComponentEncoder::default()
         .module(bytes)

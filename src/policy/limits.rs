@@ -173,6 +173,17 @@ impl Limits {
         }
     }
 
+    /// The pool that a policy of so many bytes fits into, for tools that nobody told which one is
+    /// meant. A gateway is told.
+    #[must_use]
+    pub fn pool_for(&self, bytes: usize) -> Pool {
+        if bytes <= self.of(Pool::Native).component_bytes {
+            Pool::Native
+        } else {
+            Pool::Interpreted
+        }
+    }
+
     /// Refuses limits under which no policy could ever answer.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |limit, reason| Err(Error::Limit { limit, reason });

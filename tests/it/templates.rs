@@ -136,7 +136,7 @@ fn a_policy_in_c_holds_its_cases_and_needs_no_library() {
     if is_there("clang", "--version") && is_there("wasm-ld", "--version") {
         compilers.push("clang".to_owned());
     }
-    if std::env::var_os("PULSEGATE_TEST_ZIG").is_some() {
+    if is_there("zig", "version") {
         compilers.push("zig cc".to_owned());
     }
     if compilers.is_empty() || !is_there("make", "--version") {
@@ -171,8 +171,12 @@ fn a_module_becomes_a_component_on_the_command_line_as_well() {
     assert_eq!(bytes[4..8], [13, 0, 1, 0], "the layer of components");
     let loaded = cases::load(bytes, Pool::Native).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.answers(), "recovery");
-    let nothing = project.folder.join("policy.c");
-    for (input, reason) in [(component, ""), (nothing.to_str().unwrap(), ""), ("/none", "read")] {
+    let source = project.folder.join("policy.c");
+    let source = source.to_str().unwrap();
+    // A component is copied as it is.
+    for (input, reason) in
+        [(component, ""), (source, "is no WebAssembly"), ("/none", "cannot be read")]
+    {
         let made = pulsegate(&["policy", "component", input, component]);
         assert_eq!(made.status.success(), reason.is_empty(), "{input}: {}", stderr(&made));
         assert!(stderr(&made).contains(reason), "{}", stderr(&made));

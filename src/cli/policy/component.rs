@@ -10,6 +10,9 @@ use super::{Exit, Failure, Outcome};
 /// Largest module that is read: the largest that a gateway takes.
 const MODULE_BYTES: u64 = 64 << 20;
 
+/// What all WebAssembly begins with. Source: core specification, section 5.5.16.
+const MAGIC: &[u8] = b"\0asm";
+
 /// Arguments of `pulsegate policy component`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -28,8 +31,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let module = read(&args.module)?;
-    let named =
-        |reason| Failure::new(Exit::Refused, format!("{}: {reason}", args.module.display()));
+    let named = |reason: String| {
+        Failure::new(Exit::Refused, format!("{}: {reason}", args.module.display()))
+    };
+    if !module.starts_with(MAGIC) {
+        return Err(named("is no WebAssembly".into()));
+    }
     let component = pulsegate_policy::component(&module)
         .map_err(|reason| named(format!("no component can be made of it: {reason}")))?;
     write(&args.component, &component)?;

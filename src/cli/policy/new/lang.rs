@@ -50,21 +50,21 @@ impl Lang {
     pub(super) const fn needs(self) -> &'static str {
         match self {
             Self::Rust => {
-                "Needs Rust 1.95 or newer with the target `wasm32-unknown-unknown`, which rustup \
-                 installs by itself."
+                "Needs Rust 1.95 or newer with the target `wasm32-unknown-unknown`, which \
+                 rustup installs by itself."
             }
             Self::Python => {
                 "Needs Python 3.10 or newer with pip and PyPI. The version of `componentize-py` \
                  stands in `requirements.txt`."
             }
             Self::Javascript => {
-                "Needs Node.js 18 or newer with npm. The version of `componentize-qjs` stands in \
-                 `package.json`."
+                "Needs Node.js 18 or newer with npm. The version of `componentize-qjs` stands \
+                 in `package.json`."
             }
             Self::C => {
-                "Needs make and a clang that builds for Wasm, with its linker (Debian: `apt install \
-                 make clang lld`), or Zig (`make CC=\"zig cc\"`; from PyPI: `pip install ziglang`, \
-                 then `make CC=\"python3 -m ziglang cc\"`)."
+                "Needs make and a clang that builds for Wasm, with its linker (Debian: `apt \
+                 install make clang lld`), or Zig (`make CC=\"zig cc\"`; from PyPI: `pip \
+                 install ziglang`, then `make CC=\"python3 -m ziglang cc\"`)."
             }
         }
     }
@@ -73,27 +73,28 @@ impl Lang {
     pub(super) const fn notes(self) -> &'static str {
         match self {
             Self::Rust => {
-                "The functions are plain: `cargo test` tests them without a gateway.\n\nThe build \
-                 leaves a module, which Pulsegate takes as it is. For other tools, make a component \
-                 of it: `pulsegate policy component IN.wasm OUT.wasm`."
+                "The functions are plain: `cargo test` tests them without a gateway.\n\nThe \
+                 build leaves a module, which Pulsegate takes as it is. For other tools, make a \
+                 component of it: `pulsegate policy component IN.wasm OUT.wasm`."
             }
             Self::Python => {
-                "To see the words of the contract in an editor, or to test the functions in Python, \
-                 let componentize-py write them out: `componentize-py -d wit -w guest bindings sdk`.\
-                 \n\nAnother build of the same source is another revision, since the snapshot of the \
-                 interpreter that it holds is never quite the same."
+                "To see the words of the contract in an editor, or to test the functions in \
+                 Python, let componentize-py write them out: `componentize-py -d wit -w guest \
+                 bindings sdk`.\n\nAnother build of the same source is another revision, since \
+                 the snapshot of the interpreter that it holds is never quite the same."
             }
             Self::Javascript => {
                 "`componentize-qjs` is the QuickJS engine of `jco`; with `jco` installed, `jco \
-                 componentize --backend quickjs` builds the same.\n\nAnother build of the same source is \
-                 another revision, since the snapshot of the interpreter that it holds is never \
-                 quite the same."
+                 componentize --backend quickjs` builds the same.\n\nAnother build of the same \
+                 source is another revision, since the snapshot of the interpreter that it \
+                 holds is never quite the same."
             }
             Self::C => {
-                "The files in `bindings` are generated of those in `wit`: after a change there, run \
-                 `wit-bindgen c wit --out-dir bindings` (`cargo install wit-bindgen-cli`).\n\nThe \
-                 build leaves a module, which Pulsegate takes as it is. For other tools, make a \
-                 component of it: `pulsegate policy component IN.wasm OUT.wasm`."
+                "The files in `bindings` are generated of those in `wit`: after a change there, \
+                 run `wit-bindgen c wit --out-dir bindings` (`cargo install \
+                 wit-bindgen-cli`).\n\nThe build leaves a module, which Pulsegate takes as it \
+                 is. For other tools, make a component of it: `pulsegate policy component \
+                 IN.wasm OUT.wasm`."
             }
         }
     }
