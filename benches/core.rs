@@ -19,7 +19,7 @@ use pulsegate_core::{
     builtin,
 };
 use pulsegate_policy::{
-    Engine, Evaluation, Item, Limits, Memory, PolicySet, Route, Source, Worker, reference,
+    Engine, Evaluation, Item, Limits, Memory, PolicySet, Pool, Route, Source, Worker, reference,
 };
 
 /// Virtual time in which every agent beats once: just below the default interval.
@@ -52,8 +52,12 @@ impl Wasm {
         let name = "steady";
         let (_, bytes) =
             reference::ALL.iter().find(|(known, _)| *known == name).expect("it is embedded");
-        let source =
-            Source { name: name.into(), bytes: bytes.to_vec(), settings: serde_json::Value::Null };
+        let source = Source {
+            name: name.into(),
+            bytes: bytes.to_vec(),
+            settings: serde_json::Value::Null,
+            pool: Pool::Native,
+        };
         let asked = || Some(name.to_owned());
         let route = Route { health: asked(), cadence: asked(), ..Route::default() };
         let engine = Engine::new(Limits::default()).expect("an engine");

@@ -1,7 +1,8 @@
 //! What a policy costs: nanoseconds a call, against an empty call in the same process.
 //!
 //! `cargo bench --bench policy`; the sizes of the components are printed first.
-//! `PULSEGATE_BENCH_COMPONENT=FILE` also loads that component.
+//! `PULSEGATE_BENCH_COMPONENT=FILE` also loads that component; with
+//! `PULSEGATE_BENCH_POLICIES=DIR`, the components of that folder are measured as well.
 
 #![allow(missing_docs, reason = "a bench has no public face")]
 #![allow(clippy::print_stderr, reason = "the sizes are part of the result")]
@@ -12,7 +13,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pulsegate_core::{ClassId, Classes, Observation, Signals, TenantId, builtin};
 use pulsegate_policy::{
-    Assignment, Cache, Engine, Evaluation, Item, Limits, Memory, PolicySet, Revision, Route,
+    Assignment, Cache, Engine, Evaluation, Item, Limits, Memory, PolicySet, Pool, Revision, Route,
     Source, Worker, fixtures, reference,
 };
 
@@ -34,8 +35,12 @@ fn seen() -> Observation {
 fn set(name: &str, health: bool, cadence: bool) -> PolicySet {
     let all = reference::ALL.iter().chain(fixtures::ALL);
     let (_, bytes) = all.into_iter().find(|(known, _)| *known == name).expect("it is embedded");
-    let source =
-        Source { name: name.into(), bytes: bytes.to_vec(), settings: serde_json::Value::Null };
+    let source = Source {
+        name: name.into(),
+        bytes: bytes.to_vec(),
+        settings: serde_json::Value::Null,
+        pool: Pool::Native,
+    };
     let named = |wanted: bool| wanted.then(|| name.to_owned());
     let route = Route { health: named(health), cadence: named(cadence), ..Route::default() };
     let engine = Engine::new(Limits::default()).expect("an engine");
@@ -127,6 +132,66 @@ fn in_batches(c: &mut Criterion) {
     }
 }
 
+/// Policies of a folder, as `tests/it/templates.rs` leaves them or as anybody has built them:
+/// both questions of one heartbeat in the flat form, a batch of 64 in the rows form, a fresh
+/// instance with both questions, and loading.
+fn from_a_folder(c: &mut Criterion) {
+    let Some(folder) = std::env::var_os("PULSEGATE_BENCH_POLICIES") else { return };
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("it").path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "wasm"));
+    files.sort();
+    for path in files {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).expect("readable");
+        measure(c, &name, &bytes, Limits::default().pool_for(bytes.len()));
+    }
+}
+
+fn measure(c: &mut Criterion, name: &str, bytes: &[u8], pool: Pool) {
+    let load = || {
+        let engine = Engine::new(Limits::default()).expect("an engine");
+        let source = Source {
+            name: name.into(),
+            bytes: bytes.to_vec(),
+            settings: serde_json::Value::Null,
+            pool,
+        };
+        let named = Some(name.to_owned());
+        let route = Route { health: named.clone(), cadence: named, ..Route::default() };
+        PolicySet::load(&engine, &Classes::default(), vec![source], vec![route], &[])
+    };
+    let begun = std::time::Instant::now();
+    let set = load().expect("a set");
+    eprintln!("{name}: {} bytes, loaded in {:?} by pool {pool:?}", bytes.len(), begun.elapsed());
+    let (mut worker, assignment) = (Worker::new(), assigned(&set));
+    let (custom, mut memory) = (BTreeMap::new(), Memory::default());
+    let mut group = c.benchmark_group(format!("policy/file/{name}"));
+    group.bench_function("flat/evaluate", |b| {
+        b.iter(|| {
+            let seen = black_box(seen());
+            worker.evaluate(&set, assignment, NORMAL, &seen, &custom, &mut memory)
+        });
+    });
+    group.bench_function("fresh", |b| {
+        b.iter(|| Worker::new().evaluate(&set, assignment, NORMAL, &seen(), &custom, &mut memory));
+    });
+    let mut memories = vec![Memory::default(); 64];
+    let item =
+        |memory| Item { assignment, class: NORMAL, observation: seen(), custom: &custom, memory };
+    let mut items: Vec<_> = memories.iter_mut().map(item).collect();
+    let mut answers: Vec<Evaluation> = Vec::new();
+    group.throughput(Throughput::Elements(64));
+    group.bench_function("rows/evaluate/64", |b| {
+        b.iter(|| worker.evaluate_batch(&set, black_box(&mut items), &mut answers));
+    });
+    let faults = answers.iter().flat_map(|answer| answer.calls).flatten();
+    assert!(faults.into_iter().all(|call| call.fault.is_none()), "{name}: a batch has faults");
+    group.finish();
+}
+
 fn sizes(_: &mut Criterion) {
     for (name, bytes) in reference::ALL {
         eprintln!("component {name}: {} bytes", bytes.len());
@@ -150,7 +215,8 @@ fn loading(c: &mut Criterion) {
     for (name, bytes) in &all {
         let admit = |engine: &Engine| {
             let (name, bytes) = ("p".to_owned(), bytes.clone());
-            let source = Source { name, bytes, settings: serde_json::Value::Null };
+            let (settings, pool) = (serde_json::Value::Null, Pool::Native);
+            let source = Source { name, bytes, settings, pool };
             Revision::admit(engine, source, &Classes::default(), &[]).expect("it is admitted")
         };
         group.bench_function(format!("compiled/{name}"), |b| b.iter(|| admit(&plain)));
@@ -168,6 +234,6 @@ criterion_group! {
         .sample_size(30)
         .measurement_time(std::time::Duration::from_secs(2))
         .warm_up_time(std::time::Duration::from_millis(300));
-    targets = sizes, empty_call, one_by_one, in_batches, loading
+    targets = sizes, empty_call, one_by_one, in_batches, loading, from_a_folder
 }
 criterion_main!(policy);

@@ -15,7 +15,7 @@ use pulsegate_core::cadence::{self, Guard};
 use pulsegate_core::{Classes, Config, Millis, Observation, Signals, builtin};
 use pulsegate_journal::offline::Offline;
 use pulsegate_journal::{HeartbeatRecord, Journal, Place, Recording, RecordingMode};
-use pulsegate_policy::{Limits, Source, reference};
+use pulsegate_policy::{Limits, Pool, Source, reference};
 use pulsegate_replay::{Candidate, Options, Replay, Report};
 use pulsegate_wire::event::{CadenceMoved, GatewayEnded, Standing};
 use pulsegate_wire::{Event, EventKind};
@@ -101,7 +101,8 @@ fn replayed(journal: &Offline, policy: Option<&str>) -> Report {
             let found = reference::ALL.iter().find(|(name, _)| *name == policy);
             let (name, bytes) = found.expect("it is embedded");
             let settings = serde_json::Value::Null;
-            let source = Source { name: (*name).to_owned(), bytes: bytes.to_vec(), settings };
+            let (name, bytes, pool) = ((*name).to_owned(), bytes.to_vec(), Pool::Native);
+            let source = Source { name, bytes, settings, pool };
             Candidate::load(source, &Classes::default(), Limits::default())
         }
     };

@@ -20,10 +20,11 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build it as a `cdylib` for `wasm32-unknown-unknown` and turn it into a component, for example
-//! with `wasm-tools component new policy.wasm -o policy.component.wasm`. The functions are plain:
-//! test them with plain `cargo test`. With the feature `testing`, `cargo test` also runs the
-//! cases that `pulsegate policy test` puts to the component: see the module `testing`.
+//! Build it as a `cdylib` for `wasm32-unknown-unknown`: the gateway takes the module as it is, and
+//! `pulsegate policy component` makes a component of it for other tools. `pulsegate policy new`
+//! makes a project that does so. The functions are plain: test them with plain `cargo test`. With
+//! the feature `testing`, `cargo test` also runs the cases that `pulsegate policy test` puts to the
+//! component: see the module `testing`.
 //!
 //! # What a function may look like
 //!

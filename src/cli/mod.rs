@@ -105,7 +105,7 @@ enum Command {
     Config(config::Args),
     /// Look at a journal, check it, copy it, put a copy back.
     Journal(journal::Args),
-    /// Check, test, measure, replay, pull or push a policy; roll one out on a gateway.
+    /// Make, check, test, measure, replay, pull or push a policy; roll one out on a gateway.
     Policy(policy::Args),
     /// Run the simulator: one seed, a scenario, or a hunt for seeds that fail.
     Sim(sim::Args),

@@ -16,6 +16,7 @@
 //! | [`replay`] | authors of policies: what one would have done to last night's traffic |
 //! | [`distribution`] | operators, authors of policies: registries, digests, signatures |
 //! | [`rollout`] | operators: shadow, canary, enforce, and back |
+//! | [`languages`] | authors of policies: Rust, C, JavaScript or Python, and what each costs |
 //! | [`recovery`] | operators: what is done about an agent in trouble |
 //! | [`leases`] | whoever must be the only one: holders, and what they protect |
 //! | [`journal`] | operators: what survives a restart, watching, dead letters, backups |
@@ -66,6 +67,8 @@ pub mod replay {}
 pub mod distribution {}
 #[doc = include_str!("rollout.md")]
 pub mod rollout {}
+#[doc = include_str!("languages.md")]
+pub mod languages {}
 
 #[doc = include_str!("recovery.md")]
 pub mod recovery {}

@@ -14,6 +14,7 @@ const SILENCE: &str = include_str!("silence.md");
 const POLICIES: &str = include_str!("policies.md");
 const REPLAY: &str = include_str!("replay.md");
 const DISTRIBUTION: &str = include_str!("distribution.md");
+const LANGUAGES: &str = include_str!("languages.md");
 const LEASES: &str = include_str!("leases.md");
 const JOURNAL: &str = include_str!("journal.md");
 const SIMULATOR: &str = include_str!("simulator.md");
@@ -22,7 +23,7 @@ const FIRST_POLICY: &str = include_str!("first_policy.md");
 const OBSERVATION: &str = include_str!("observation.md");
 const POLICY_LIMITS: &str = include_str!("policy_limits.md");
 const TESTING_POLICIES: &str = include_str!("testing_policies.md");
-const PAGES: [&str; 23] = [
+const PAGES: [&str; 24] = [
     include_str!("getting_started.md"),
     PROTOCOL,
     COMPACT,
@@ -37,6 +38,7 @@ const PAGES: [&str; 23] = [
     REPLAY,
     DISTRIBUTION,
     include_str!("rollout.md"),
+    LANGUAGES,
     include_str!("recovery.md"),
     LEASES,
     JOURNAL,
@@ -345,6 +347,28 @@ fn the_close_codes_shown_are_those_of_the_wire() {
         shown += 1;
     }
     assert_eq!(shown, 5);
+}
+
+#[test]
+fn the_limits_of_the_pools_are_the_defaults() {
+    use pulsegate_policy::Pool;
+    let limits = config::Config::default().policy_limits();
+    let [native, interpreted] = Pool::ALL.map(|pool| limits.of(pool));
+    let ms = |time: std::time::Duration| time.as_millis();
+    for claim in [
+        format!("`call_ms`, {} ms |", ms(native.call)),
+        format!("`interpreted_call_ms`, {} ms |", ms(interpreted.call)),
+        format!("| {} ms | {} ms |", ms(native.start), ms(interpreted.start)),
+        format!("`memory_bytes`, {} MiB |", native.memory_bytes >> 20),
+        format!("`interpreted_memory_bytes`, {} MiB |", interpreted.memory_bytes >> 20),
+        format!(
+            "| {} MiB | {} MiB |",
+            native.component_bytes >> 20,
+            interpreted.component_bytes >> 20
+        ),
+    ] {
+        assert!(LANGUAGES.contains(&claim), "the page does not say: {claim}");
+    }
 }
 
 #[test]

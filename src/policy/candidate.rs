@@ -75,7 +75,8 @@ impl Candidate {
     /// When it is no component, imports what policies may not have, or answers no question.
     pub fn load(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Self, Error> {
         let digest = Digest::of(bytes);
-        let prepared = loader::prepare(&engine.shared, name, bytes, digest)?;
+        let pool = engine.shared.limits.pool_for(bytes.len());
+        let prepared = loader::prepare(&engine.shared, name, (bytes, digest), pool)?;
         Ok(Self { prepared, name: name.to_owned(), digest })
     }
 
@@ -140,7 +141,7 @@ impl Trial {
         executors: &[(String, u32)],
         settings: &str,
     ) -> Result<Self, Error> {
-        let refused = |error| start_error(name, class, error);
+        let refused = |error| start_error(name, prepared.pool, class, error);
         let mut instance = prepared.start(settings).map_err(refused)?;
         let described = instance.describe(&prepared.exports).map_err(refused)?;
         let (shape, early) = describe::check(described)

@@ -10,7 +10,8 @@ use wasmtime::component::{Component, Linker, WasmStr};
 use wasmtime::{Config, OptLevel, StoreContextMut};
 
 use crate::bindings;
-use crate::instance::Guest;
+use crate::component::component;
+use crate::instance::{Guest, why};
 use crate::log::{LINES_PER_CALL, LogLine, LogRing, clean_line};
 use crate::{Cache, Digest, Error, Limits};
 
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) log: LogRing,
     pub(crate) calls: Calls,
     cache: OnceLock<Cache>,
+    pub(crate) compiled: Compiled,
     start: Instant,
     now_ms: AtomicU64,
 }
@@ -65,6 +67,7 @@ impl Engine {
             log: LogRing::default(),
             calls: Calls::default(),
             cache: OnceLock::new(),
+            compiled: Compiled::default(),
             start: Instant::now(),
             now_ms: AtomicU64::new(0),
         });
@@ -92,17 +95,21 @@ impl Engine {
 }
 
 impl Shared {
-    /// Compiles a component, or takes its code from the cache.
-    pub(crate) fn compile(&self, bytes: &[u8], digest: Digest) -> wasmtime::Result<Component> {
+    /// Compiles a component, or what a compiler made of a policy, unless some set uses it already
+    /// or its code is in the cache.
+    pub(crate) fn compile(&self, bytes: &[u8], digest: Digest) -> Result<Arc<Component>, String> {
         let cache = self.cache.get();
-        if let Some(known) = cache.and_then(|cache| cache.load(&self.wasm, digest)) {
-            return Ok(known);
-        }
-        let component = Component::from_binary(&self.wasm, bytes)?;
-        if let Some(cache) = cache {
-            cache.keep(&component, digest);
-        }
-        Ok(component)
+        self.compiled.find(digest, || {
+            if let Some(known) = cache.and_then(|cache| cache.load(&self.wasm, digest)) {
+                return Ok(known);
+            }
+            let bytes = component(bytes)?;
+            let made = Component::from_binary(&self.wasm, &bytes).map_err(|error| why(&error))?;
+            if let Some(cache) = cache {
+                cache.keep(&made, digest);
+            }
+            Ok(made)
+        })
     }
 
     /// Milliseconds since the engine started, as of the last tick.
@@ -195,6 +202,39 @@ fn tick(shared: &Weak<Shared>) {
         shared.now_ms.store(now, Ordering::Relaxed);
         shared.wasm.increment_epoch();
         pause = if shared.calls.is_any() { TICK } else { REST };
+    }
+}
+
+/// Components that some set uses: a reload that changes a route, or some settings, does not
+/// compile again what it keeps, which takes seconds where a guest brings an interpreter.
+#[derive(Default)]
+pub(crate) struct Compiled(Mutex<Vec<(Digest, Weak<Component>)>>);
+
+impl Compiled {
+    /// The component of these bytes, compiled unless it is there.
+    fn find(
+        &self,
+        digest: Digest,
+        compile: impl FnOnce() -> Result<Component, String>,
+    ) -> Result<Arc<Component>, String> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            lock().iter().find(|(known, _)| *known == digest).and_then(|(_, c)| c.upgrade());
+        if let Some(component) = known {
+            return Ok(component);
+        }
+        // Not under the lock: it takes long, and twice is no harm.
+        let component = Arc::new(compile()?);
+        let mut all = lock();
+        all.retain(|(_, component)| component.strong_count() > 0);
+        all.push((digest, Arc::downgrade(&component)));
+        Ok(component)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|(_, component)| component.strong_count() > 0).count()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a policy, or a set of policies, cannot be used.
 
+use crate::Pool;
+
 /// Why a policy or a set cannot be used. Nothing has changed: the set in use stays in use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +27,22 @@ pub enum Error {
         policy: String,
         /// What the engine said.
         reason: String,
+    },
+    /// It is larger than those of its pool may be.
+    #[error(
+        "policy {policy}: {bytes} bytes, at most {most} in the pool {}{hint}", pool.as_str()
+    )]
+    TooLarge {
+        /// Name of the policy.
+        policy: String,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        most: usize,
+        /// Its pool.
+        pool: Pool,
+        /// What would help; empty if nothing is known to.
+        hint: &'static str,
     },
     /// It imports something that policies may not have.
     #[error(
@@ -178,6 +196,7 @@ impl Error {
     pub fn policy(&self) -> Option<&str> {
         match self {
             Self::NotAComponent { policy, .. }
+            | Self::TooLarge { policy, .. }
             | Self::ForeignImport { policy, .. }
             | Self::MissingExport { policy, .. }
             | Self::WrongType { policy, .. }

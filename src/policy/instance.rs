@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use wasmtime::component::{ComponentExportIndex, Instance as WasmInstance, InstancePre, TypedFunc};
+use wasmtime::component::{
+    Component, ComponentExportIndex, Instance as WasmInstance, InstancePre, TypedFunc,
+};
 use wasmtime::{ResourceLimiter, Store, StoreLimits, Trap, UpdateDeadline};
 
-use crate::Fault;
 use crate::bindings::{Description, Hint, Incident, Judgement, Observation, Plan};
 use crate::engine::Shared;
-use crate::limits::{ANSWER_BYTES, START_TICKS};
+use crate::limits::ANSWER_BYTES;
 use crate::log::LINES_PER_CALL;
+use crate::{Fault, Pool, PoolLimits};
 
 /// What the host keeps with an instance.
 pub(crate) struct Guest {
@@ -91,6 +93,9 @@ pub(crate) struct Prepared {
     pub(crate) policy: Arc<str>,
     /// Bytes of the component.
     pub(crate) size: usize,
+    pub(crate) pool: Pool,
+    /// What `pre` is of; held so that another set finds it.
+    pub(crate) _component: Arc<Component>,
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) exports: Exports,
 }
@@ -100,8 +105,8 @@ pub(crate) struct Prepared {
 pub(crate) enum StartError {
     /// A function has another type.
     Type(&'static str, String),
-    /// It trapped, ran too long or wanted too much.
-    Start(String),
+    /// It trapped, ran too long or wanted too much; whether a pool with higher limits might help.
+    Start(String, bool),
     /// It refused its settings.
     Settings(String),
 }
@@ -115,6 +120,7 @@ pub(crate) struct Instance {
     store: Store<Guest>,
     instance: WasmInstance,
     ticks: u32,
+    start_ticks: u32,
     judge: Option<(Flat<Judgement>, Rows)>,
     suggest: Option<(Flat<Hint>, Rows)>,
     propose: Option<TypedFunc<(Incident,), (Plan,)>>,
@@ -123,12 +129,16 @@ pub(crate) struct Instance {
 impl Prepared {
     /// Makes an instance and hands it its settings.
     pub(crate) fn start(&self, settings: &str) -> Result<Instance, StartError> {
-        let limits = &self.engine.limits;
+        let limits = self.engine.limits.of(self.pool);
         let guest = Guest {
             engine: Arc::clone(&self.engine),
             policy: Arc::clone(&self.policy),
             lines: 0,
-            meter: Meter { limits: limits.store_limits(), exceeded: false, memory_bytes: 0 },
+            meter: Meter {
+                limits: limits.store_limits(self.pool),
+                exceeded: false,
+                memory_bytes: 0,
+            },
             ticks: 0,
             runs: self.engine.calls.add(),
         };
@@ -136,15 +146,18 @@ impl Prepared {
         store.limiter(|guest| &mut guest.meter as &mut dyn ResourceLimiter);
         store.epoch_deadline_callback(|mut store| Ok(spend_tick(store.data_mut())));
         store.set_hostcall_fuel(ANSWER_BYTES);
-        arm(&mut store, START_TICKS);
-        let failed = |error: wasmtime::Error| StartError::Start(why(&error));
-        let instance = self.pre.instantiate(&mut store).map_err(failed)?;
+        arm(&mut store, limits.start_ticks());
+        let instance = match self.pre.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) => return Err(start_error(&store, &error)),
+        };
         let configure: TypedFunc<(&str,), (Result<(), String>,)> =
             lookup(&mut store, &instance, &self.exports.configure, "manifest.configure")?;
-        let (accepted,) = configure.call(&mut store, (settings,)).map_err(failed)?;
+        let outcome = configure.call(&mut store, (settings,));
+        let (accepted,) = outcome.map_err(|error| start_error(&store, &error))?;
         accepted.map_err(|text| StartError::Settings(crate::log::clean_line(&text)))?;
         store.data().runs.store(false, Relaxed);
-        Instance::resolve(store, instance, &self.exports, limits.call_ticks())
+        Instance::resolve(store, instance, &self.exports, &limits)
     }
 }
 
@@ -153,7 +166,7 @@ impl Instance {
         mut store: Store<Guest>,
         instance: WasmInstance,
         exports: &Exports,
-        ticks: u32,
+        limits: &PoolLimits,
     ) -> Result<Self, StartError> {
         let judge = match &exports.health {
             None => None,
@@ -173,18 +186,23 @@ impl Instance {
             None => None,
             Some(index) => Some(lookup(&mut store, &instance, index, "recovery.propose")?),
         };
-        Ok(Self { store, instance, ticks, judge, suggest, propose })
+        let (ticks, start_ticks) = (limits.call_ticks(), limits.start_ticks());
+        Ok(Self { store, instance, ticks, start_ticks, judge, suggest, propose })
     }
 
     /// Asks what the policy says about itself.
     pub(crate) fn describe(&mut self, exports: &Exports) -> Result<Description, StartError> {
         let describe: TypedFunc<(), (Description,)> =
             lookup(&mut self.store, &self.instance, &exports.describe, "manifest.describe")?;
-        arm(&mut self.store, START_TICKS);
-        let failed = |error: wasmtime::Error| StartError::Start(why(&error));
+        arm(&mut self.store, self.start_ticks);
         let outcome = describe.call(&mut self.store, ());
         self.store.data().runs.store(false, Relaxed);
-        outcome.map(|(answer,)| answer).map_err(failed)
+        outcome.map(|(answer,)| answer).map_err(|error| start_error(&self.store, &error))
+    }
+
+    /// Whether the guest was refused memory or tables.
+    pub(crate) fn wanted_more(&self) -> bool {
+        self.store.data().meter.exceeded
     }
 
     pub(crate) fn judge(&mut self, seen: Observation) -> Result<Judgement, Fault> {
@@ -279,6 +297,15 @@ fn fault(error: &wasmtime::Error) -> Fault {
         Some(_) => Fault::Trap,
         None => Fault::BadAnswer,
     }
+}
+
+/// Why a start ended. That it has too many parts is not a trap and has no type of its own.
+fn start_error(store: &Store<Guest>, error: &wasmtime::Error) -> StartError {
+    let reason = why(error);
+    let is_limited = store.data().meter.exceeded
+        || fault(error) == Fault::Timeout
+        || reason.contains("resource limit exceeded");
+    StartError::Start(reason, is_limited)
 }
 
 /// An error of the engine in one line.

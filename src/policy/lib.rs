@@ -24,6 +24,7 @@ mod breaker;
 mod cache;
 mod candidate;
 mod check;
+mod component;
 mod describe;
 mod engine;
 mod error;
@@ -53,10 +54,11 @@ mod tests;
 pub use cache::{Cache, CacheError};
 pub use candidate::{Candidate, Description, Hint, Judgement, Trial};
 pub use check::{Report, Slowest, check};
+pub use component::component;
 pub use engine::Engine;
 pub use error::Error;
 pub use evaluation::{Call, Evaluation, Fault, Item, Memory};
-pub use limits::{Limits, ROWS_PER_CALL};
+pub use limits::{Limits, Pool, PoolLimits, ROWS_PER_CALL};
 pub use log::{LogLevel, LogLine};
 pub use measure::{Figure, Measured, measure};
 pub use revision::{Digest, NoDigest, Revision};
@@ -76,4 +78,6 @@ pub struct Source {
     pub bytes: Vec<u8>,
     /// Settings, handed to `configure` as JSON; null is an empty object.
     pub settings: serde_json::Value,
+    /// Which limits it runs under.
+    pub pool: Pool,
 }

@@ -17,7 +17,7 @@ use crate::engine::{LOG, Shared};
 use crate::instance::{Exports, Instance, Prepared, StartError, why};
 use crate::revision::Spares;
 use crate::tally::Tally;
-use crate::{Digest, Error, Fault, Source, rows};
+use crate::{Digest, Error, Fault, Pool, Source, rows};
 
 /// A policy that passed admission.
 pub(crate) struct Policy {
@@ -58,9 +58,9 @@ pub(crate) fn admit(
     classes: &Classes,
     executors: &[(String, u32)],
 ) -> Result<Policy, Error> {
-    let Source { name, bytes, settings } = source;
+    let Source { name, bytes, settings, pool } = source;
     let digest = Digest::of(&bytes);
-    let prepared = prepare(engine, &name, &bytes, digest)?;
+    let prepared = prepare(engine, &name, (&bytes, digest), pool)?;
     configure(prepared, digest, &settings, classes, executors)
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn configure(
     let mut parts = Vec::new();
     for (id, class) in classes.iter() {
         let settings = configuration(class, executors, settings);
-        let refused = |error| start_error(&name, class, error);
+        let refused = |error| start_error(&name, prepared.pool, class, error);
         let mut instance = prepared.start(&settings).map_err(refused)?;
         let described = instance.describe(&prepared.exports).map_err(refused)?;
         let refused = |reason| Error::Description { policy: name.clone(), reason };
@@ -120,13 +120,18 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 pub(crate) fn prepare(
     engine: &Arc<Shared>,
     name: &str,
-    bytes: &[u8],
-    digest: Digest,
+    (bytes, digest): (&[u8], Digest),
+    pool: Pool,
 ) -> Result<Prepared, Error> {
     let policy = || name.to_owned();
+    let most = engine.limits.of(pool).component_bytes;
+    if bytes.len() > most {
+        let hint = hint(pool, bytes.len() <= engine.limits.interpreted.component_bytes);
+        return Err(Error::TooLarge { policy: policy(), bytes: bytes.len(), most, pool, hint });
+    }
     let component = engine
         .compile(bytes, digest)
-        .map_err(|error| Error::NotAComponent { policy: policy(), reason: why(&error) })?;
+        .map_err(|reason| Error::NotAComponent { policy: policy(), reason })?;
     for (import, item) in component.component_type().imports(&engine.wasm) {
         if import != LOG && !holds_only_types(engine, &item.ty) {
             return Err(Error::ForeignImport { policy: policy(), import: import.into() });
@@ -161,8 +166,8 @@ pub(crate) fn prepare(
         item: "the import log",
         reason: why(&error),
     })?;
-    let size = bytes.len();
-    Ok(Prepared { engine: Arc::clone(engine), policy: name.into(), size, pre, exports })
+    let (engine, policy, size) = (Arc::clone(engine), name.into(), bytes.len());
+    Ok(Prepared { engine, policy, size, pool, _component: component, pre, exports })
 }
 
 fn holds_only_types(engine: &Arc<Shared>, item: &ComponentItem) -> bool {
@@ -210,14 +215,27 @@ pub(crate) fn with_executors(configuration: &str, executors: &[(String, u32)]) -
     told.to_string()
 }
 
-pub(crate) fn start_error(policy: &str, class: &Class, error: StartError) -> Error {
+pub(crate) fn start_error(policy: &str, pool: Pool, class: &Class, error: StartError) -> Error {
     let policy = policy.to_owned();
     match error {
         StartError::Type(item, reason) => Error::WrongType { policy, item, reason },
-        StartError::Start(reason) => Error::Start { policy, reason },
+        StartError::Start(reason, is_limited) => {
+            Error::Start { policy, reason: format!("{reason}{}", hint(pool, is_limited)) }
+        }
         StartError::Settings(reason) => {
             Error::Settings { policy, class: class.name.clone(), reason }
         }
+    }
+}
+
+/// What to tell whoever gave a policy to the wrong pool.
+fn hint(pool: Pool, would_help: bool) -> &'static str {
+    match (pool, would_help) {
+        (Pool::Native, true) => {
+            "; a guest that brings an interpreter, as for Python and JavaScript, needs \
+             pool = \"interpreted\""
+        }
+        _ => "",
     }
 }
 
@@ -232,32 +250,41 @@ fn try_canary(
     prepared: &Prepared,
     instance: &mut Instance,
     shape: &Shape,
-    (id, class): (ClassId, &Class),
+    of: (ClassId, &Class),
     executors: &[(String, u32)],
 ) -> Result<(), Error> {
-    let failed = |function, fault: Fault| Error::Canary {
-        policy: name.to_owned(),
-        function,
-        reason: fault.as_str().to_owned(),
-    };
+    call_each(prepared, instance, shape, of, executors).map_err(|(function, fault)| {
+        let is_limited = fault == Fault::Timeout || instance.wanted_more();
+        let reason = format!("{}{}", fault.as_str(), hint(prepared.pool, is_limited));
+        Error::Canary { policy: name.to_owned(), function, reason }
+    })
+}
+
+fn call_each(
+    prepared: &Prepared,
+    instance: &mut Instance,
+    shape: &Shape,
+    (id, class): (ClassId, &Class),
+    executors: &[(String, u32)],
+) -> Result<(), (&'static str, Fault)> {
     let seen = ordinary(class);
     let mut row = Vec::new();
     rows::push(&mut row, shape, &seen, &BTreeMap::new(), &[0.0; 8][..shape.columns]);
     let row = Arc::new(row);
     if prepared.exports.health.is_some() {
-        let answer = instance.judge((&seen).into()).map_err(|f| failed("health.judge", f))?;
-        known_reason(answer.reason, shape).map_err(|f| failed("health.judge", f))?;
+        let answer = instance.judge((&seen).into()).map_err(|f| ("health.judge", f))?;
+        known_reason(answer.reason, shape).map_err(|f| ("health.judge", f))?;
         let rows = instance.judge_rows(&row).and_then(|rows| {
             rows::health(*rows.first().ok_or(Fault::BadAnswer)?).ok_or(Fault::BadAnswer)?;
             sized(&rows, rows::JUDGEMENT, shape)
         });
-        rows.map_err(|f| failed("health.judge-rows", f))?;
+        rows.map_err(|f| ("health.judge-rows", f))?;
     }
     if prepared.exports.cadence.is_some() {
-        let answer = instance.suggest((&seen).into()).map_err(|f| failed("cadence.suggest", f))?;
-        known_reason(answer.reason, shape).map_err(|f| failed("cadence.suggest", f))?;
+        let answer = instance.suggest((&seen).into()).map_err(|f| ("cadence.suggest", f))?;
+        known_reason(answer.reason, shape).map_err(|f| ("cadence.suggest", f))?;
         let rows = instance.suggest_rows(&row).and_then(|rows| sized(&rows, rows::HINT, shape));
-        rows.map_err(|f| failed("cadence.suggest-rows", f))?;
+        rows.map_err(|f| ("cadence.suggest-rows", f))?;
     }
     if prepared.exports.recovery.is_some() {
         let incident = Incident {
@@ -273,7 +300,7 @@ fn try_canary(
         let plan = instance.propose((&incident).into()).and_then(|plan| {
             describe::check_plan(plan, &shape.reasons, executors).ok_or(Fault::BadAnswer)
         });
-        plan.map_err(|f| failed("recovery.propose", f))?;
+        plan.map_err(|f| ("recovery.propose", f))?;
     }
     Ok(())
 }

@@ -79,7 +79,7 @@ pub fn measure(
     source: &crate::Source,
     rounds: usize,
 ) -> Result<Measured, Error> {
-    let crate::Source { name, bytes, settings } = source;
+    let crate::Source { name, bytes, settings, .. } = source;
     let mut compiled = Vec::new();
     let mut candidate = Candidate::load(engine, name, bytes)?;
     for _ in 0..COMPILATIONS {

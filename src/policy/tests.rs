@@ -6,6 +6,7 @@ mod contract;
 mod equality;
 mod faults;
 mod native;
+mod pools;
 mod routes;
 mod rows_form;
 mod trials;
@@ -30,7 +31,8 @@ pub(crate) fn component(name: &str) -> Vec<u8> {
 }
 
 pub(crate) fn source(name: &str) -> Source {
-    Source { name: name.into(), bytes: component(name), settings: serde_json::Value::Null }
+    let settings = serde_json::Value::Null;
+    Source { name: name.into(), bytes: component(name), settings, pool: Pool::Native }
 }
 
 pub(crate) fn executors() -> Vec<(String, u32)> {

@@ -119,7 +119,8 @@ impl Warm {
         };
         call.elapsed = timer.map(|start| start.elapsed());
         let shared = &set.engine.shared;
-        let is_slow = call.elapsed.is_some_and(|time| slot.pace.count(time, shared.limits.slow));
+        let slow = shared.limits.slow(policy.prepared.pool);
+        let is_slow = call.elapsed.is_some_and(|time| slot.pace.count(time, slow));
         match &outcome {
             Ok(_) if is_slow => {
                 call.fault = Some(Fault::Slow);

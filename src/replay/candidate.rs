@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use pulsegate_core::{ClassId, Classes, TenantId, builtin};
 use pulsegate_policy::{
-    Assignment, Engine, Error as PolicyError, Limits, Match, PolicySet, Route, Source, reference,
+    Assignment, Engine, Error as PolicyError, Limits, Match, PolicySet, Pool, Route, Source,
+    reference,
 };
 use pulsegate_wire::EarlyRule;
 
@@ -137,6 +138,7 @@ fn plan(source: &Source, judges: bool, paced: Paced) -> (Vec<Source>, Route) {
             name: cadence.clone(),
             bytes: bytes.to_vec(),
             settings: serde_json::Value::Null,
+            pool: Pool::Native,
         }));
     }
     let health = judges.then(|| source.name.clone());

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use pulsegate_core::{ClassId, Classes, Incident, IncidentKind, Observation, Plan, TenantId};
-use pulsegate_policy::{Engine, Error, Limits, Match, Memory, PolicySet, Route, Source, Worker};
+use pulsegate_policy::{
+    Engine, Error, Limits, Match, Memory, PolicySet, Pool, Route, Source, Worker,
+};
 use pulsegate_wire::{Health, Status};
 
 /// Longest time that loading a component of a few kilobytes may take, in any build on a busy
@@ -55,8 +57,12 @@ fn load(bytes: &[u8]) {
     let agents = Match::default();
     let mut route = Route { agents, health: it(), cadence: it(), recovery: it() };
     let loaded = loop {
-        let source =
-            Source { name: "it".into(), bytes: bytes.to_vec(), settings: serde_json::Value::Null };
+        let source = Source {
+            name: "it".into(),
+            bytes: bytes.to_vec(),
+            settings: serde_json::Value::Null,
+            pool: Pool::Native,
+        };
         let (classes, routes) = (Classes::default(), vec![route.clone()]);
         match PolicySet::load(engine, &classes, vec![source], routes, &executors()) {
             Err(Error::WrongQuestion { question: "health", .. }) => route.health = None,

@@ -5,6 +5,7 @@
 
 mod api;
 mod backups;
+mod cases;
 mod cli;
 mod client;
 mod config;
@@ -36,6 +37,7 @@ mod restart;
 mod rude;
 mod sim;
 mod support;
+mod templates;
 mod trusting;
 mod watch;
 mod witness;

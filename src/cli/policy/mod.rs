@@ -2,8 +2,10 @@
 
 mod bench;
 mod check;
+mod component;
 mod inspect;
 mod live;
+mod new;
 mod registry;
 mod replay;
 mod run;
@@ -15,7 +17,7 @@ use super::{Exit, Failure, Outcome, block_on, operator, pulled, text};
 /// Arguments of `pulsegate policy`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A policy is the file of a component, or steady, queue-pressure or ladder \
-                        for one that comes with Pulsegate.\nExamples:\n  pulsegate policy check \
+                        for one that comes with Pulsegate.\nExamples:\n  pulsegate policy new queue-watch --lang python\n  pulsegate policy check \
                         busy-bees.wasm\n  pulsegate policy test busy-bees.wasm cases.toml\n  \
                         pulsegate policy run steady --observation errors=7,status=busy")]
 pub(super) struct Args {
@@ -25,6 +27,10 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Make a project that builds a policy, with an example and its test cases.
+    New(new::Args),
+    /// Make a component of the module that a compiler made.
+    Component(component::Args),
     /// Say whether a gateway would take it: admission, and hundreds of questions asked in several
     /// ways.
     Check(check::Args),
@@ -48,6 +54,8 @@ enum Command {
 
 pub(super) fn run(args: &Args) -> Outcome {
     match &args.command {
+        Command::New(args) => new::run(args),
+        Command::Component(args) => component::run(args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Test(args) => test::run(args),

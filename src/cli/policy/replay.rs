@@ -194,7 +194,8 @@ impl Args {
         }
         let name = self.file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let name = name.split('.').next().unwrap_or_default().to_owned();
-        Ok(Source { name, bytes, settings: self.settings()? })
+        let pool = Limits::default().pool_for(bytes.len());
+        Ok(Source { name, bytes, settings: self.settings()?, pool })
     }
 
     fn settings(&self) -> Result<serde_json::Value, Failure> {

@@ -67,7 +67,8 @@ pub(super) fn load(file: &Path, world: &World, settings: Value) -> Result<Loaded
     let (name, bytes) = component(file)?;
     let engine = Engine::new(config.policy_limits())
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    Ok(Loaded { engine, config, source: Source { name, bytes, settings } })
+    let pool = config.policy_limits().pool_for(bytes.len());
+    Ok(Loaded { engine, config, source: Source { name, bytes, settings, pool } })
 }
 
 /// The component of a file, or a reference policy; with a name for messages.

@@ -197,6 +197,12 @@ impl Config {
             call: Duration::from_millis(limits.call_ms.into()),
             slow: Duration::from_millis(limits.call_ms.into()) / 6,
             memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
+            interpreted: policy::PoolLimits {
+                call: Duration::from_millis(limits.interpreted_call_ms.into()),
+                memory_bytes: usize::try_from(limits.interpreted_memory_bytes)
+                    .unwrap_or(usize::MAX),
+                ..policy::PoolLimits::interpreted()
+            },
             batch: Duration::from_millis(limits.batch_ms.into()),
             breaker_faults: limits.breaker_faults,
             breaker_window: Duration::from_millis(limits.breaker_window_ms.into()),

@@ -235,6 +235,14 @@ section! {
         /// Largest linear memory of an instance.
         memory_bytes: u64 = 16 * 1024 * 1024 => Bounds::count("bytes", 65_536, 2_147_483_648),
             restart, "a policy without a language runtime needs less than 2 MiB";
+        /// Longest call of a policy in the pool `interpreted`, rounded up as above. Larger: more
+        /// of its slowest calls are waited for. Smaller: a runaway holds others up for less.
+        interpreted_call_ms: u32 = 10 => Bounds::ms(1, 1_000), restart,
+            "a call takes microseconds; one in which the interpreter collects garbage, longer";
+        /// Largest linear memory of an instance in the pool `interpreted`.
+        interpreted_memory_bytes: u64 = 64 * 1024 * 1024
+            => Bounds::count("bytes", 65_536, 2_147_483_648),
+            restart, "a Python guest begins with 25 MiB, most of it shared by all instances";
         /// Policy time of a whole batch; then the built-in policy answers.
         batch_ms: u32 = 10 => Bounds::ms(1, 1_000), restart,
             "a batch of 1,000 takes well below a millisecond";

@@ -30,6 +30,8 @@ pub struct PolicySource {
     pub uploaded: bool,
     /// Settings, handed to it as JSON.
     pub settings: serde_json::Value,
+    /// Which limits it runs under.
+    pub pool: policy::Pool,
 }
 
 /// The reference policies that the defaults name.
@@ -49,6 +51,7 @@ impl PolicySource {
             name: self.name.clone(),
             bytes: self.bytes.to_vec(),
             settings: self.settings.clone(),
+            pool: self.pool,
         }
     }
 
@@ -60,6 +63,7 @@ impl PolicySource {
             bytes: Arc::from(*bytes),
             uploaded: false,
             settings: serde_json::Value::Object(serde_json::Map::new()),
+            pool: policy::Pool::Native,
         })
     }
 
@@ -74,6 +78,7 @@ impl PolicySource {
             uploaded: table.value("uploaded").unwrap_or(false),
         };
         let uploaded = given.uploaded;
+        let pool: String = table.value("pool").unwrap_or_default();
         let settings = match table.take("settings") {
             Some(value) => json(value.get_ref()),
             None => serde_json::Value::Object(serde_json::Map::new()),
@@ -83,6 +88,14 @@ impl PolicySource {
             table.problem("settings", "must be a table");
             return None;
         }
+        let pool = match pool.as_str() {
+            "" => Some(policy::Pool::Native),
+            word => policy::Pool::find(word),
+        };
+        let Some(pool) = pool else {
+            table.problem("pool", "must be native or interpreted");
+            return None;
+        };
         let Some(name) = name.filter(|name| is_name(name)) else {
             table.problem("name", "is needed: 1 to 63 of letters, digits and . _ -");
             return None;
@@ -92,7 +105,7 @@ impl PolicySource {
             return None;
         }
         let (origin, bytes) = given.read(table, index, &name, remote)?;
-        Some(Self { name, origin, bytes, uploaded, settings })
+        Some(Self { name, origin, bytes, uploaded, settings, pool })
     }
 }
 

@@ -30,11 +30,13 @@ const LISTS: &str = r#"
 # `signature_file` beside it or not; from a registry by digest, `oci = "oci://HOST/NAME@sha256:…"`;
 # a `reference` policy under a name and with settings of one's own; or `uploaded = true` for one
 # that operators upload (PUT /v1/policies/NAME): until they do, routes that name it decide nothing.
-# Live.
+# The pool `interpreted` has more memory and time, for guests that bring an interpreter along, as
+# those in Python and JavaScript do. Live.
 #
 #     [[policies]]
 #     name = "my-steady"
 #     reference = "steady"
+#     pool = "native"
 #     settings = {}
 
 # Which policies judge (health), pace (cadence) and recover which agents. The first route that

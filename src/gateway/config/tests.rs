@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use pulsegate_core::TenantId;
+use pulsegate_policy::Pool;
 use pulsegate_wire::CommandKind;
 
 use super::*;
@@ -351,6 +352,13 @@ fn policies_are_read_from_files_and_each_name_stands_once() {
     let mine = config.policies.iter().find(|policy| policy.name == "mine").expect("it is named");
     assert_eq!(&*mine.bytes, b"component");
     assert_eq!(mine.settings, serde_json::json!({"limit": 3, "on": true}));
+    assert_eq!(mine.pool, Pool::Native);
+    let pool = |word: &str| format!("{}pool = {word:?}\n{route}", entry("mine"));
+    let config = parse(&pool("interpreted")).unwrap_or_else(|problems| panic!("{problems}"));
+    let mine = config.policies.iter().find(|policy| policy.name == "mine").expect("it is named");
+    assert_eq!(mine.source().pool, Pool::Interpreted);
+    let none = problems(&pool("fast"));
+    assert!(none[0].contains("policies[0].pool: must be native or interpreted"), "{none:?}");
     let twice = problems(&format!("{}{}", entry("mine"), entry("mine")));
     assert!(twice[0].contains("policies[1].name: another policy has this name"), "{twice:?}");
     let builtin = problems(&entry("builtin"));

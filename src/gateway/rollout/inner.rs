@@ -301,9 +301,10 @@ impl Inner {
         self.source(name).map(|source| source.settings.clone()).unwrap_or_default()
     }
 
-    /// An uploaded component, with what the configuration says to its name.
+    /// An uploaded component, with what the configuration says to its name: settings and pool.
     pub(super) fn upload(&self, name: &str, bytes: Vec<u8>) -> Source {
-        Source { name: name.to_owned(), bytes, settings: self.settings(name) }
+        let pool = self.source(name).map(|source| source.pool).unwrap_or_default();
+        Source { name: name.to_owned(), bytes, settings: self.settings(name), pool }
     }
 
     /// What a policy is now.

@@ -291,7 +291,9 @@ impl Subject<'_> {
         let policy = self.policy.name.clone();
         let outcome = trial.instance.describe(&self.policy.prepared.exports);
         let described = outcome
-            .map_err(|error| loader::start_error(&policy, self.class, error))
+            .map_err(|error| {
+                loader::start_error(&policy, self.policy.prepared.pool, self.class, error)
+            })
             .map(describe::check)?;
         match described {
             Ok((shape, early)) if shape == self.policy.shape && early == *trial.early_rules() => {

@@ -3,8 +3,12 @@
 use super::*;
 
 fn admit(bytes: Vec<u8>) -> Error {
-    let source =
-        Source { name: "it".into(), bytes, settings: serde_json::json!({ "always": true }) };
+    let source = Source {
+        name: "it".into(),
+        bytes,
+        settings: serde_json::json!({ "always": true }),
+        pool: Pool::Native,
+    };
     refusal(vec![source], Vec::new())
 }
 

@@ -97,7 +97,7 @@ fn the_component_of_today_answers_the_same() {
 #[test]
 fn a_component_of_1_0_passes_the_check_and_its_rules_are_kept() {
     let engine = Engine::new(limits()).expect("an engine");
-    let source = Source { name: "it".into(), bytes: V1_0.to_vec(), settings: Default::default() };
+    let source = Source { bytes: V1_0.to_vec(), ..source("steady") };
     let report = check(&engine, &Classes::default(), &executors(), source);
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(report.exports, ["health", "cadence", "recovery"]);

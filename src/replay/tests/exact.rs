@@ -85,7 +85,7 @@ fn a_policy_that_answers_nothing_of_a_heartbeat_is_refused() {
     let load = |source: Source| Candidate::load(source, &Classes::default(), Limits::default());
     let error = load(source("ladder", Value::Null)).expect_err("it only recovers");
     assert!(matches!(error, Error::NoQuestion { .. }), "{error}");
-    let text = Source { name: "text".into(), bytes: b"no component".into(), settings: Value::Null };
+    let text = Source { bytes: b"no component".into(), ..source("steady", Value::Null) };
     assert!(matches!(load(text), Err(Error::Policy(_))));
     let settings = json!({ "full_depth": "deep" });
     assert!(matches!(load(source("queue-pressure", settings)), Err(Error::Policy(_))));

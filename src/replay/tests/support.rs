@@ -6,7 +6,7 @@ use std::rc::Rc;
 use prost::Message as _;
 use pulsegate_core::{Classes, Config, Observation, Signals};
 use pulsegate_journal::{HeartbeatRecord, HeartbeatView, Journal};
-use pulsegate_policy::{Limits, Source, fixtures, reference};
+use pulsegate_policy::{Limits, Pool, Source, fixtures, reference};
 use pulsegate_sim::gateway::{Gateway, Options as GatewayOptions, Policies, Recorder, Taken};
 use pulsegate_sim::quality::{Quality, Report as Measured};
 use pulsegate_sim::server::{AgentIndex, Change, Micros};
@@ -23,7 +23,7 @@ pub(crate) const WALL_MS: u64 = 1_790_000_000_000;
 pub(crate) fn source(name: &str, settings: Value) -> Source {
     let all = reference::ALL.iter().chain(fixtures::ALL);
     let (_, bytes) = all.into_iter().find(|(known, _)| *known == name).expect("it is embedded");
-    Source { name: name.to_owned(), bytes: bytes.to_vec(), settings }
+    Source { name: name.to_owned(), bytes: bytes.to_vec(), settings, pool: Pool::Native }
 }
 
 pub(crate) fn candidate(name: &str, settings: Value) -> Candidate {

@@ -8,7 +8,8 @@ use pulsegate_core::{
     ClassId, Classes, Incident, Observation, Plan, TenantId, Verdict, VerdictSource, builtin,
 };
 use pulsegate_policy::{
-    Assignment, Engine, Error, Limits, Match, Memory, PolicySet, Route, Source, Worker, reference,
+    Assignment, Engine, Error, Limits, Match, Memory, PolicySet, Pool, Route, Source, Worker,
+    reference,
 };
 use pulsegate_wire::Health;
 
@@ -161,6 +162,7 @@ impl Wasm {
             } else {
                 serde_json::Value::Null
             },
+            pool: Pool::Native,
         });
         let named = |name: &String| (!name.is_empty()).then(|| name.clone());
         let route = Route {
