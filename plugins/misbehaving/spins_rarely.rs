@@ -11,8 +11,10 @@ policy! {
 }
 
 fn suggest(seen: &Observation) -> Hint {
-    while seen.queue_depth == RARE {
-        std::hint::black_box(seen);
+    if seen.queue_depth == RARE {
+        loop {
+            std::hint::black_box(seen);
+        }
     }
     ordinary()
 }

@@ -578,7 +578,7 @@ fn a_reload_keeps_what_was_uploaded_and_refuses_settings_that_it_does_not_take()
 fn uploads_that_nobody_needs_are_forgotten_and_the_total_is_bounded() {
     let gateway = start(&format!("{UPLOADED}[rollout]\nrevisions = 1\nmax_bytes = 1000000\n"));
     let mut client = Client::to(&gateway);
-    for name in ["steady", "queue-pressure", "remembers", "traps"] {
+    for name in ["steady", "queue-pressure", "remembers", "traps-rarely"] {
         assert_eq!(put(&mut client, "?mode=enforce", name).status, 201, "{name}");
     }
     let view = client.get("/v1/policies/p").json();
