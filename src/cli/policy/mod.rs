@@ -16,10 +16,14 @@ use super::{Exit, Failure, Outcome, block_on, operator, pulled, text};
 
 /// Arguments of `pulsegate policy`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A policy is the file of a component, or steady, queue-pressure or ladder \
-                        for one that comes with Pulsegate.\nExamples:\n  pulsegate policy new queue-watch --lang python\n  pulsegate policy check \
-                        busy-bees.wasm\n  pulsegate policy test busy-bees.wasm cases.toml\n  \
-                        pulsegate policy run steady --observation errors=7,status=busy")]
+#[command(
+    after_help = "A policy is the file of a component or of the module that a compiler made, \
+                        or steady, queue-pressure or ladder for one that comes with Pulsegate.\n\
+                        Examples:\n  pulsegate policy new queue-watch --lang python\n  \
+                        pulsegate policy check busy-bees.wasm\n  \
+                        pulsegate policy test busy-bees.wasm cases.toml\n  \
+                        pulsegate policy run steady --observation errors=7,status=busy"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -16,10 +16,8 @@ const SDK: [(&str, &str); 9] = [
     ("state.rs", include_str!("../../../../plugins/sdk/state.rs")),
     ("Cargo.toml", include_str!("../../../../plugins/sdk/Cargo.toml")),
 ];
-/// The part of the SDK that needs more of this repository than a project has: its cases run with
-/// `pulsegate policy test` all the same.
-const STAYS: &str = "testing.rs";
-/// What takes the place of lints: the feature of [`STAYS`] is not there, and nobody is told so.
+/// What takes the place of lints: the feature `testing` is not there, as it needs more of this
+/// repository than a project has, and nobody is warned of it. Cases run with `pulsegate policy test`.
 const LINTS: &str = "\
 [lints.rust.unexpected_cfgs]
 level = \"warn\"
@@ -113,7 +111,7 @@ mod tests {
             files.iter().map(|(name, _)| (*name).to_owned()).collect()
         };
         let mut sdk = names("plugins/sdk", "");
-        assert!(sdk.remove(STAYS));
+        assert!(sdk.remove("testing.rs"), "its feature stays here");
         assert_eq!(carried(&SDK), sdk, "add the file to SDK");
         assert_eq!(carried(&super::super::project::WIT), names("wit", ".wit"), "add it to WIT");
         let bindings = SDK.iter().find(|(name, _)| *name == "bindings.rs").unwrap().1;
