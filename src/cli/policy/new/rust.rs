@@ -17,7 +17,7 @@ const SDK: [(&str, &str); 9] = [
     ("Cargo.toml", include_str!("../../../../plugins/sdk/Cargo.toml")),
 ];
 /// What takes the place of lints: the feature `testing` is not there, as it needs more of this
-/// repository than a project has, and nobody is warned of it. Cases run with `pulsegate policy test`.
+/// repository than a project has, and nobody is warned of it. Cases run with the command's `test`.
 const LINTS: &str = "\
 [lints.rust.unexpected_cfgs]
 level = \"warn\"
