@@ -158,7 +158,12 @@ fn bring(
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let thread = std::thread::Builder::new()
         .name("registry".to_owned())
-        .spawn(move || runtime.block_on(bring_all(Arc::new(fetcher), keys, pinned)))
+        .spawn(move || {
+            let brought = runtime.block_on(bring_all(Arc::new(fetcher), keys, pinned));
+            // A name server that does not answer holds a thread longer than any limit of ours.
+            runtime.shutdown_background();
+            brought
+        })
         .map_err(failed)?;
     thread.join().map_err(|_| "pulling it ended in a panic".to_owned())
 }

@@ -75,5 +75,5 @@ targets! {
     policy_component: 60,
     policy_answers: 150,
     cursors: 8_000,
-    registry: 8_000,
+    registry: 15_000,
 }

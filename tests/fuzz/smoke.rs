@@ -197,6 +197,7 @@ smokes! {
     any_component_is_a_policy_or_is_refused: policy_component,
     any_answer_of_a_policy_is_taken_or_is_a_fault: policy_answers,
     any_place_that_is_handed_back_is_one_or_is_refused: cursors,
+    anything_that_a_registry_says_is_understood_or_is_refused: registry,
 }
 
 #[test]
