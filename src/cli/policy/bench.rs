@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pulsegate_policy::{Figure, Measured, PolicySet, measure};
 use serde_json::json;
 
-use super::subject::{Loaded, Subject, bytes, class, thousands};
+use super::subject::{Loaded, Subject, bytes, class, thousands, time};
 use super::text::{print, print_json, table};
 use super::{Outcome, refused};
 
@@ -94,14 +94,6 @@ fn built_in(measured: &Measured, of: &Figure) -> Option<f64> {
 
 fn nanoseconds(ns: f64) -> String {
     if ns < 100.0 { format!("{ns:.1}") } else { format!("{ns:.0}") }
-}
-
-fn time(time: Duration) -> String {
-    match time.as_secs_f64() {
-        short if short < 1e-3 => format!("{:.0} µs", short * 1e6),
-        long if long < 1.0 => format!("{:.1} ms", long * 1e3),
-        long => format!("{long:.2} s"),
-    }
 }
 
 fn document(measured: &Measured, load: Duration) -> serde_json::Value {

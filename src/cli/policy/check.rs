@@ -3,7 +3,7 @@
 use pulsegate_policy::{self as policy, Limits, Report};
 use serde_json::json;
 
-use super::subject::{Subject, bytes, thousands};
+use super::subject::{Subject, bytes, thousands, time};
 use super::text::{print, print_json};
 use super::{Outcome, refused};
 use crate::cli::policy::inspect::{early_rules, facts, imports};
@@ -59,8 +59,8 @@ fn describe(name: &str, report: &Report, limits: &Limits) -> String {
         (
             "slowest call".to_owned(),
             format!(
-                "{:.3} ms, at most {} ms ({})",
-                slowest.elapsed.as_secs_f64() * 1e3,
+                "{}, at most {} ms ({})",
+                time(slowest.elapsed),
                 limits.call.as_millis(),
                 slowest.function
             ),

@@ -1,6 +1,7 @@
 //! The policy that a command is about, and the gateway that it would run in.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pulsegate_core::{Class, ClassId, Classes};
 use pulsegate_gateway::config::{Config, Overrides};
@@ -183,6 +184,16 @@ pub(super) fn bytes(count: usize) -> String {
     }
 }
 
+/// A short time as people read it: `850 ns`, `32 µs`, `41.5 ms`, `2.50 s`.
+pub(super) fn time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        short if short < 1e-6 => format!("{:.0} ns", short * 1e9),
+        short if short < 1e-3 => format!("{:.0} µs", short * 1e6),
+        long if long < 1.0 => format!("{:.1} ms", long * 1e3),
+        long => format!("{long:.2} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +205,13 @@ mod tests {
             [0, 65_536, 1 << 20, 1_153_434].map(bytes),
             ["0 KiB", "64 KiB", "1.0 MiB", "1.1 MiB"]
         );
+    }
+
+    #[test]
+    fn times_are_told_in_the_unit_that_fits() {
+        let said =
+            [850, 32_400, 41_500_000, 2_500_000_000].map(|ns| time(Duration::from_nanos(ns)));
+        assert_eq!(said, ["850 ns", "32 µs", "41.5 ms", "2.50 s"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What was built against version 1.0 of the contract keeps loading and keeps its answers.
 //!
 //! `contract/v1_0.wasm` is `plugins/misbehaving/full_contract.rs` as the first release of
-//! `pulsegate:policy@1.0.0` built it, and is never built again: `cargo test -p pulsegate-policy
+//! `pulsegate:policy@1.0.0` built it (the folder of its builder's crates, which stands in the text
+//! of a panic, is blanked), and is never built again: `cargo test -p pulsegate-policy
 //! the_component_of_today` says where today's build of the same source lies. It exports all three
 //! questions, reads a custom metric, keeps a number, writes to the log and has rules for early
 //! heartbeats, so every word of the contract passes through it. Should a test here fail, then not
