@@ -5,7 +5,7 @@
 //!                                                        │
 //! watchdog: a breaker opened ──► take back ─────────────►│──► PolicySet ──► shards, all at once
 //! ```
-//! One [`Track`] a policy says which of its revisions is obeyed, which is on trial and which were
+//! One `Track` a policy says which of its revisions is obeyed, which is on trial and which were
 //! before. A change makes a new set of revisions that are loaded, writes down what it is, and
 //! swaps: what cannot be loaded, or written down, never replaces what works. Heartbeats under way
 //! end with the set that they began with.
