@@ -24,8 +24,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Twenty seconds of what a fleet of 60,000 sends.
-    pub(super) const FULL: Self = Self { rate: 2_000.0, requests: 40_000 };
+    /// Ten seconds of what a fleet of 60,000 sends.
+    pub(super) const FULL: Self = Self { rate: 2_000.0, requests: 20_000 };
     /// Shows that everything works.
     pub(super) const TINY: Self = Self { rate: 2_000.0, requests: 200 };
 }
