@@ -180,12 +180,12 @@ impl Limits {
         }
     }
 
-    /// Calls longer than this are slow: of an interpreted policy, a third of what it may take. Its
-    /// collector of garbage makes one call in some take milliseconds.
+    /// Calls longer than this are slow: of an interpreted policy, half of what it may take. It needs
+    /// two or three milliseconds for 64 rows, and its collector of garbage takes some at times.
     pub(crate) fn slow(&self, pool: Pool) -> Duration {
         match pool {
             Pool::Native => self.slow,
-            Pool::Interpreted => self.interpreted.call / 3,
+            Pool::Interpreted => self.interpreted.call / 2,
         }
     }
 
