@@ -180,8 +180,8 @@ impl Limits {
         }
     }
 
-    /// Calls longer than this are slow: of an interpreted policy, half of what it may take. It needs
-    /// two or three milliseconds for 64 rows, and its collector of garbage takes some at times.
+    /// Calls longer than this are slow: of an interpreted policy, half of what it may take. It
+    /// needs two or three milliseconds for 64 rows, and its collector of garbage some at times.
     pub(crate) fn slow(&self, pool: Pool) -> Duration {
         match pool {
             Pool::Native => self.slow,
