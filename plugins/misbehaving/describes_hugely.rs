@@ -3,8 +3,6 @@
 use pulsegate_misbehaving::{Settings, ordinary};
 use pulsegate_sdk::{Hint, Observation, policy};
 
-static HUGE: [u8; 10 << 20] = [b'a'; 10 << 20];
-
 policy! {
     name: "describes-hugely",
     reasons: [huge()],
@@ -13,7 +11,7 @@ policy! {
 }
 
 fn huge() -> &'static str {
-    std::str::from_utf8(&HUGE).unwrap_or_default()
+    Box::leak("a".repeat(10 << 20).into_boxed_str())
 }
 
 fn suggest(_: &Observation) -> Hint {

@@ -157,7 +157,8 @@ impl Worker {
         }
         let rows = &self.rows;
         let width = Q::COLUMNS + policy.shape.columns;
-        let (outcome, call) = self.warm.call(set, asked, class, |instance| {
+        let count = chunk.len() as u32;
+        let (outcome, call) = self.warm.call_rows(set, asked, class, count, |instance| {
             let answer = Q::ask_rows(instance, rows)?;
             sized(&answer, chunk.len(), Q::COLUMNS, policy)?;
             // One bad row refuses the whole answer: a policy that is wrong about one agent may

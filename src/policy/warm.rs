@@ -18,6 +18,9 @@ const TIMED: u32 = 16;
 /// Timed calls that are judged together. Fewer find a slow policy sooner, and judge on less.
 /// Source: chosen.
 const JUDGED: u8 = 16;
+/// A call of many rows may take longer: once more for each so many. Source: benches/policy.rs, a
+/// row among many costs a tenth of one alone.
+const ROWS: u32 = 16;
 /// So many slow ones among them are too many. A thread that loses its processor for a moment makes
 /// one call in some ten thousand slow, and has run for a thousand others before it loses it again.
 /// Source: chosen.
@@ -89,14 +92,27 @@ impl Warm {
         self.generation = set.generation();
     }
 
-    /// Calls a policy. Whatever goes wrong ends here: the instance is dropped, the breaker
-    /// counts, and the caller lets the built-in policy answer.
+    /// Calls a policy about one agent. Whatever goes wrong ends here: the instance is dropped, the
+    /// breaker counts, and the caller lets the built-in policy answer.
     #[inline]
     pub(crate) fn call<Answer>(
         &mut self,
         set: &PolicySet,
+        asked: (u16, &Policy),
+        class: ClassId,
+        work: impl FnOnce(&mut Instance) -> Result<Answer, Fault>,
+    ) -> (Result<Answer, Fault>, Call) {
+        self.call_rows(set, asked, class, 1, work)
+    }
+
+    /// The same about so many agents.
+    #[inline]
+    pub(crate) fn call_rows<Answer>(
+        &mut self,
+        set: &PolicySet,
         (index, policy): (u16, &Policy),
         class: ClassId,
+        rows: u32,
         work: impl FnOnce(&mut Instance) -> Result<Answer, Fault>,
     ) -> (Result<Answer, Fault>, Call) {
         let mut call = Call { policy: index, elapsed: None, fault: None };
@@ -119,7 +135,7 @@ impl Warm {
         };
         call.elapsed = timer.map(|start| start.elapsed());
         let shared = &set.engine.shared;
-        let slow = shared.limits.slow(policy.prepared.pool);
+        let slow = shared.limits.slow(policy.prepared.pool) * (1 + rows / ROWS);
         let is_slow = call.elapsed.is_some_and(|time| slot.pace.count(time, slow));
         match &outcome {
             Ok(_) if is_slow => {

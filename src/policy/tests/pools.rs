@@ -56,7 +56,7 @@ fn each_pool_has_a_size_of_its_own() {
 
 #[test]
 fn an_interpreted_guest_is_stopped_at_the_limits_of_its_own_pool() {
-    let mut limits = Limits { call: Duration::from_millis(1), ..limits() };
+    let mut limits = Limits { call: Duration::from_millis(50), ..limits() };
     limits.interpreted.call = Duration::from_secs(10);
     limits.interpreted.memory_bytes = 4 << 20;
     let engine = Engine::new(limits.clone()).expect("an engine");
@@ -65,7 +65,7 @@ fn an_interpreted_guest_is_stopped_at_the_limits_of_its_own_pool() {
     assert_eq!(answer.calls[1].and_then(|call| call.fault), Some(Fault::Trap));
 
     limits.call = Duration::from_secs(10);
-    limits.interpreted.call = Duration::from_millis(1);
+    limits.interpreted.call = Duration::from_millis(50);
     let engine = Engine::new(limits).expect("an engine");
     let set = load(&engine, component("spins"), Pool::Interpreted).expect("a set");
     let answer = evaluate(&mut Worker::new(), &set, &with_queue(1.0));
