@@ -34,7 +34,9 @@ fn revision(name: &str) -> String {
 }
 
 fn put(client: &mut Client, query: &str, name: &str) -> Answer {
-    client.request("PUT", &format!("/v1/policies/p{query}"), WASM, component(name))
+    let answer = client.request("PUT", &format!("/v1/policies/p{query}"), WASM, component(name));
+    assert_ne!(answer.status, 408, "a loaded machine must not make a test say something else");
+    answer
 }
 
 fn post(client: &mut Client, what: &str, body: Value) -> Answer {
