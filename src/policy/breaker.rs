@@ -80,8 +80,8 @@ impl Breaker {
         self.trial_at_ms.store(0, Ordering::Relaxed);
     }
 
-    /// The policy is too slow: opens at once.
-    pub(crate) fn handle_slowness(&self, now_ms: u64) {
+    /// Opens at once, for one window.
+    pub(crate) fn open(&self, now_ms: u64) {
         let trial_at = now_ms.saturating_add(self.window_ms).max(1);
         self.trial_at_ms.store(trial_at, Ordering::Relaxed);
     }
@@ -95,8 +95,7 @@ impl Breaker {
         window.faults = window.faults.saturating_add(1);
         let opens = gate == Gate::Trial || window.faults >= self.most;
         if opens {
-            let trial_at = now_ms.saturating_add(self.window_ms).max(1);
-            self.trial_at_ms.store(trial_at, Ordering::Relaxed);
+            self.open(now_ms);
         }
         opens
     }
@@ -132,7 +131,7 @@ mod tests {
     #[test]
     fn slowness_opens_it_at_once_and_for_one_window() {
         let breaker = Breaker::new(3, 1_000);
-        breaker.handle_slowness(0);
+        breaker.open(0);
         assert_eq!(gate(&breaker, 999), Gate::Open);
         assert_eq!(gate(&breaker, 1_000), Gate::Trial);
         breaker.handle_success();

@@ -135,12 +135,12 @@ impl Warm {
         };
         call.elapsed = timer.map(|start| start.elapsed());
         let shared = &set.engine.shared;
-        let slow = shared.limits.slow(policy.prepared.pool) * (1 + rows / ROWS);
-        let is_slow = call.elapsed.is_some_and(|time| slot.pace.count(time, slow));
+        let slow = || shared.limits.slow(policy.prepared.pool) * (1 + rows / ROWS);
+        let is_slow = call.elapsed.is_some_and(|time| slot.pace.count(time, slow()));
         match &outcome {
             Ok(_) if is_slow => {
                 call.fault = Some(Fault::Slow);
-                policy.breaker.handle_slowness(shared.now_ms());
+                policy.breaker.open(shared.now_ms());
             }
             Ok(_) if gate == Gate::Trial => policy.breaker.handle_success(),
             Ok(_) => {}
